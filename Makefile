@@ -1,0 +1,35 @@
+# Everything lives in .venv; `make reproduce` and `make test` each set it up when needed.
+SHELL := /bin/bash
+PY     = .venv/bin/python
+# the first of these that runs and is Python 3.11 or newer
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 python; do \
+            $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+ARGS ?=
+
+.PHONY: help install reproduce test notebooks lab clean
+help:            ## show this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+install: .venv/.ready  ## create .venv from constraints.txt
+
+.venv/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (set PYTHON=/path/to/python)"; exit 2; }
+	@echo "Installing into .venv with $$($(PYTHON) --version) (a few minutes, about 2 GB with the CPU build of torch) ..."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[notebooks,batch,test]'
+	@touch $@
+
+reproduce: .venv/.ready  ## run every notebook (ARGS="--profile quick --data NAME=ROOT ...")
+	@$(PY) -m vp reproduce $(ARGS)
+
+test: .venv/.ready  ## ruff, unit tests, all notebooks at profile smoke, nbval
+	@$(PY) tests/run.py $(ARGS)
+
+notebooks: .venv/.ready  ## re-execute the committed notebooks that are stale
+	@$(PY) -m vp.lab.notebooks $(ARGS)
+
+lab: .venv/.ready  ## open JupyterLab on the notebooks
+	@.venv/bin/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+clean:           ## remove .venv and runs
+	rm -rf .venv runs

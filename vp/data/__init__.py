@@ -1,0 +1,1 @@
+"""Everything recorded: readers of the data sets' own files."""

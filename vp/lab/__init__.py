@@ -1,0 +1,1 @@
+"""Experiments: rows, claims, reports, batch reproduction."""

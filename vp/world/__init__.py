@@ -1,0 +1,1 @@
+"""Everything virtual: people, scenes, pictures."""
