@@ -1,0 +1,81 @@
+"""The command line.  Exit codes: 0 done, 2 bad input (one line), 1 anything else."""
+
+import argparse
+import os
+import sys
+
+from vp.errors import InputError
+
+
+def parser():
+    p = argparse.ArgumentParser(prog="vp", description="VirtualPose notebooks: learn and reproduce absolute 3D human pose from one image.")
+    sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    c = sub.add_parser("reproduce", help="run the notebooks as a batch, resuming where it stopped")
+    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short or paper")
+    c.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these notebooks")
+    c.add_argument("--data", nargs="+", default=[], action="extend", metavar="NAME=ROOT", help="real data folders, e.g. panoptic=DIR")
+    c.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds of the notebooks that take one (default 0)")
+    c.add_argument("--cores", type=int, help="notebooks at once (default: all cores)")
+    c.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    c.add_argument("--retries", type=int, default=0, metavar="N", help="try a failing notebook again N times")
+    c.add_argument("--runs", metavar="DIR", help="where the runs go (default: runs/ of the repository)")
+
+    c = sub.add_parser("report", help="tables, figures and claims from the rows at hand")
+    c.add_argument("--rows", nargs="+", default=[], metavar="DIR", help="files or folders of rows (default: results/)")
+    c.add_argument("--out", metavar="DIR", help="default: figures/results/")
+
+    c = sub.add_parser("check-data", help="what a data folder holds, and a picture of it")
+    c.add_argument("name", help="panoptic, muco, mupots, coco or bvh")
+    c.add_argument("--root", required=True, metavar="DIR")
+    c.add_argument("--picture", metavar="FILE.png")
+
+    c = sub.add_parser("download", help="fetch a data set from its owners, licence first")
+    c.add_argument("name", help="panoptic, muco, mupots, coco, bandai or cmu")
+    c.add_argument("--to", required=True, metavar="DIR")
+    c.add_argument("--sequences", nargs="+", metavar="SEQ", help="only these sequences (panoptic)")
+    c.add_argument("--yes", action="store_true", help="accept the terms without being asked")
+    return p
+
+
+def main(argv=None):
+    """Run one command; returns the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        return run(args) or 0
+    except InputError as e:
+        print(f"vp {args.command}: {e}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as e:
+        print(f"vp {args.command}: {e.strerror or e}" + (f": {e.filename}" if e.filename else ""), file=sys.stderr)
+        return 1
+
+
+def run(args):
+    """Dispatch; each command is imported only when it is called."""
+    if args.command == "reproduce":
+        from vp.lab import reproduce
+
+        return reproduce.main(args.profile, args.only, args.data, args.seeds, args.cores, args.dry_run, args.retries, args.runs)
+    if args.command == "report":
+        from vp.lab import report
+
+        return report.main(args.rows, args.out)
+    if args.command == "check-data":
+        from vp.data import check
+
+        print(check.check_data(args.name, args.root, args.picture))
+        return 0
+    from vp.data import download
+
+    return download.main(args.name, args.to, yes=args.yes, sequences=args.sequences)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

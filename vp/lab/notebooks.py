@@ -1,0 +1,195 @@
+"""Executing notebooks with papermill: strictly, atomically, with the time and memory they took.
+
+A notebook declares its parameters in the cell tagged `parameters`.  Papermill only warns of an unknown one; here it is an error.
+`python -m vp.lab.notebooks` re-executes the committed notebooks that are stale (their source or their rows changed).
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+from vp.errors import InputError
+from vp.lab import profiles, results
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "notebooks"
+
+
+def names():
+    """Names of the ordered notebooks and of essence, as they are run."""
+    return sorted(p.stem for p in FOLDER.glob("*.ipynb"))
+
+
+def parameters(path):
+    """{name: default} of a notebook's parameters, as papermill finds them."""
+    import papermill
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {k: v["default"] for k, v in papermill.inspect_notebook(str(path)).items()}
+
+
+class CellFailed(RuntimeError):
+    """A cell of a notebook raised: `notebook`, `cell` (its number among the code cells) and the error in one line."""
+
+
+def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
+    """Run notebooks/NAME.ipynb into folder `out`: NAME.ipynb, NAME.jsonl (its rows) and NAME.json (seconds, peak memory).
+
+    params: {parameter: value}; env: further environment of the kernel; timeout_s: per cell; progress: a file told "cell/cells".
+    All three files appear together at the end, by renaming.  InputError for an unknown parameter; CellFailed when a cell raises or
+    times out (the notebook so far is then kept as NAME.failed.ipynb).
+    """
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    path, out, params = FOLDER / f"{name}.ipynb", Path(out), params or {}
+    known = parameters(path)
+    for unknown in sorted(set(params) - set(known)):
+        raise InputError(f"unknown parameter {unknown!r}", path.name, f"it has {', '.join(known)}")
+    out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out))
+    rows, start = work / "rows.jsonl", time.time()
+    rows.touch()
+    try:
+        _register_engine(progress)
+        with _environment({**(env or {}), "VP_ROWS": str(rows), "PYTHONWARNINGS": "ignore::DeprecationWarning"}), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            papermill.execute_notebook(
+                str(path), str(work / "nb.ipynb"), params, kernel_name="python3", engine_name="vp", cwd=str(FOLDER),
+                execution_timeout=timeout_s, progress_bar=False, log_output=False, store_widget_state=False,
+            )  # fmt: skip
+    except PapermillExecutionError as e:
+        shutil.copy(work / "nb.ipynb", out / f"{name}.failed.ipynb")
+        raise CellFailed(f"{name}, cell [{e.exec_count}]: {e.ename}: {str(e.evalue).splitlines()[0] if e.evalue else ''}") from None
+    except Exception as e:  # a dead kernel, a timeout
+        if (work / "nb.ipynb").exists():
+            shutil.copy(work / "nb.ipynb", out / f"{name}.failed.ipynb")
+        raise CellFailed(f"{name}: {type(e).__name__}: {(str(e).splitlines() or [''])[0]}") from None
+    else:
+        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+        facts = {"seconds": round(time.time() - start, 1), "peak_mb": round(memory)}
+        (work / "facts.json").write_text(json.dumps(facts))
+        os.replace(rows, out / f"{name}.jsonl")
+        os.replace(work / "facts.json", out / f"{name}.json")
+        os.replace(work / "nb.ipynb", out / f"{name}.ipynb")
+        (out / f"{name}.failed.ipynb").unlink(missing_ok=True)
+        return facts
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _environment(changes):
+    before = dict(os.environ)
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _register_engine(progress):
+    """Papermill's own engine, which also writes "cell/cells" into the file `progress` after each cell."""
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(cls, nb_man, kernel_name, **kwargs):
+            finished, total, complete = 0, sum(c.cell_type == "code" for c in nb_man.nb.cells), nb_man.cell_complete
+
+            def cell_complete(cell, *args, **kw):
+                nonlocal finished
+                finished += cell.cell_type == "code"
+                if progress:
+                    Path(progress).write_text(f"{finished}/{total}")
+                complete(cell, *args, **kw)
+
+            nb_man.cell_complete = cell_complete
+            return super().execute_managed_notebook(nb_man, kernel_name, **kwargs)
+
+    papermill_engines.register("vp", Engine)
+
+
+# ---- the committed notebooks -----------------------------------------------------------------------------------------------------
+
+
+def source_hash(nb):
+    """Hash of what a notebook *is*: cell types, sources and tags; outputs and execution counts do not matter."""
+    cells = [(c["cell_type"], "".join(c["source"]), sorted(c["metadata"].get("tags", []))) for c in nb["cells"]]
+    return hashlib.sha256(json.dumps(cells).encode()).hexdigest()[:16]
+
+
+def rows_hash(path):
+    """Hash of a rows file without its provenance columns; "" where there is none."""
+    if not Path(path).exists():
+        return ""
+    rows = [{k: v for k, v in json.loads(line).items() if k not in results.PROVENANCE_COLUMNS} for line in Path(path).read_text().splitlines()]
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def stale(name):
+    """Why the committed NAME.ipynb must be executed again, or "" when it is up to date."""
+    nb = json.loads((FOLDER / f"{name}.ipynb").read_text())
+    mark = nb["metadata"].get("vp", {})
+    if not mark:
+        return "never executed"
+    if mark.get("source") != source_hash(nb):
+        return "its source changed"
+    return "" if mark.get("rows") == rows_hash(ROOT / "results" / "rows" / f"{name}.jsonl") else "its rows changed"
+
+
+def refresh(name, profile="quick"):
+    """Execute NAME at `profile` with its defaults and put notebook and rows in place (offline, no widget state, no paths, no times)."""
+    with tempfile.TemporaryDirectory() as out:
+        execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": "2"})
+        nb = json.loads((Path(out) / f"{name}.ipynb").read_text())
+        rows = ROOT / "results" / "rows" / f"{name}.jsonl"
+        rows.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(out) / f"{name}.jsonl"
+        if made.stat().st_size:
+            if rows_hash(made) != rows_hash(rows):  # unchanged rows keep their provenance
+                shutil.copy(made, rows)
+        else:
+            rows.unlink(missing_ok=True)
+        for cell in nb["cells"]:
+            cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in ("tags", "jupyter")}
+            if cell["metadata"].get("tags") == []:
+                del cell["metadata"]["tags"]
+        spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        nb["metadata"] = {"kernelspec": spec, "language_info": {"name": "python"}}
+        nb["metadata"]["vp"] = {"profile": profile, "source": source_hash(nb), "rows": rows_hash(rows)}
+        results.write_atomic(FOLDER / f"{name}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+
+
+def main(argv=None):
+    """`make notebooks`: refresh what is stale (or all, or the named ones)."""
+    parser = argparse.ArgumentParser(description="re-execute the committed notebooks that are stale")
+    parser.add_argument("names", nargs="*", help="only these")
+    parser.add_argument("--all", action="store_true", help="also those that are up to date")
+    parser.add_argument("--check", action="store_true", help="only say which are stale (exit code 1 if any)")
+    parser.add_argument("--profile", default="quick")
+    args = parser.parse_args(argv)
+    profiles.resolve(args.profile)
+    todo = {n: stale(n) or ("named" if args.names else "all") for n in (args.names or names()) if args.all or args.names or stale(n)}
+    for name, why in todo.items():
+        print(f"{name}: {why}", flush=True)
+        if not args.check:
+            refresh(name, args.profile)
+    if not todo:
+        print("every committed notebook is up to date")
+    return int(args.check and bool(todo))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
