@@ -10,8 +10,8 @@ Conventions (stated here, tested in tests/test_camera.py, used everywhere)
 * Lens distortion: OpenCV order k1 k2 p1 p2 k3, on normalised coordinates.
 * Pitch: positive looks down.  Roll: positive when the camera's right side points up.  Yaw: direction of the *target seen from
   the camera*, as an angle about world Z from world X.  Radian inside; `pitch_deg` and the like at the edges only.
-* Every projection returns `(uv, depth, valid)`; a point is invalid if it is not finite, not in front of the camera or beyond the radius where
-  the distortion polynomial folds back.  Invalid pixels are NaN: nothing is clamped.
+* Every projection returns `(uv, depth, valid)`; a point is invalid if it is not finite, not in front of the camera or beyond the
+  radius where the distortion polynomial folds back.  Invalid pixels are NaN: nothing is clamped.
 """
 
 import math
@@ -70,7 +70,8 @@ class Camera:
     def from_dict(cls, data, where="camera"):
         """From our JSON: {"R": 3x3, "t": 3 (mm), "f": 2 (px), "c": 2 (px), "dist": 5 or absent, "size": [width, height]}; InputError."""
         try:
-            shapes = {"R": (3, 3), "t": (3,), "f": (2,), "c": (2,), "size": (2,), **({"dist": (5,)} if data.get("dist") is not None else {})}
+            shapes = {"R": (3, 3), "t": (3,), "f": (2,), "c": (2,), "size": (2,)}
+            shapes |= {"dist": (5,)} if data.get("dist") is not None else {}
             arrays = {k: np.asarray(data[k], dtype=np.float64) for k in shapes}
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise InputError(f"not a camera ({e})", where, 'expected the keys "R", "t", "f", "c", "size"') from None
@@ -141,7 +142,9 @@ class Camera:
 
     def project(self, world, distort=True):
         """World points (..., N, 3) mm -> uv (..., N, 2) px, depth (..., N) mm, valid (..., N) bool."""
-        return self.project_camera(self.to_camera(world), distort)
+        known = torch.isfinite(world).all(-1)[..., None]
+        cam = self.to_camera(torch.where(known, world, torch.zeros_like(world)))  # keeps NaN out of the gradient of the camera
+        return self.project_camera(torch.where(known, cam, torch.full_like(cam, float("nan"))), distort)
 
     def project_camera(self, cam, distort=True):
         """Camera-frame points (..., N, 3) mm -> uv, depth, valid, as `project`."""
@@ -157,32 +160,32 @@ class Camera:
 
     def normalise(self, uv, undistort=True):
         """Pixels (..., N, 2) -> x/z, y/z (..., N, 2) and valid (..., N); undoes the lens distortion (Newton steps)."""
-        xy = (uv - _points(self.c, uv)) / _points(self.f, uv)
         valid = torch.isfinite(uv).all(-1)
-        if not undistort or self.dist is None:
-            return xy, valid
-        dist, goal, limit = _points(self.dist, xy), xy, _like(fold_radius(self.dist), xy)[..., None]
-        for _ in range(20):  # quadratic convergence inside the fold radius
-            r2, (k1, k2, p1, p2, k3) = (xy * xy).sum(-1), dist.unbind(-1)
-            radial, slope = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), 2 * (k1 + r2 * (2 * k2 + 3 * r2 * k3))
-            x, y = xy.unbind(-1)
-            a = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
-            b = slope * x * y + 2 * p1 * x + 2 * p2 * y
-            d = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
-            ex, ey = (_distort(xy, dist) - goal).unbind(-1)
-            det = a * d - b * b
-            step = torch.stack([(d * ex - b * ey) / det, (a * ey - b * ex) / det], -1)
-            step = step * (0.3 / step.norm(dim=-1, keepdim=True).clamp(min=0.3))  # damped far from the solution
-            xy = xy - step
-        residual = (_distort(xy, dist) - goal).norm(dim=-1)
-        valid = valid & (residual < (1e-9 if xy.dtype == torch.float64 else 1e-5)) & (xy.norm(dim=-1) < limit)
+        c = _points(self.c, uv)
+        xy = (torch.where(valid[..., None], uv, c) - c) / _points(self.f, uv)  # keeps NaN out of the gradient
+        if undistort and self.dist is not None:
+            dist = _points(self.dist, xy)
+            with torch.no_grad():
+                found = xy
+                for _ in range(20):  # quadratic convergence inside the fold radius
+                    step = _undistort_step(found, xy, dist)
+                    found = found - step * (0.3 / step.norm(dim=-1, keepdim=True).clamp(min=0.3))  # damped far from the solution
+                residual = (_distort(found, dist) - xy).norm(dim=-1)
+                limit = _like(fold_radius(self.dist), xy)[..., None]
+                valid = valid & (residual < (1e-9 if xy.dtype == torch.float64 else 1e-5)) & (found.norm(dim=-1) < limit)
+                found = torch.where(valid[..., None], found, torch.zeros_like(found))
+            goal = torch.where(valid[..., None], xy, _distort(found, dist))
+            xy = found - _undistort_step(found, goal, dist)  # one step from the solution carries the gradient (implicit function)
         return torch.where(valid[..., None], xy, torch.full_like(xy, float("nan"))), valid
 
     def unproject(self, uv, depth, undistort=True):
         """Pixels (..., N, 2) at depth (..., N) mm -> world points (..., N, 3) mm, valid (..., N)."""
         xy, valid = self.normalise(uv, undistort)
         valid = valid & torch.isfinite(depth) & (depth > MIN_DEPTH)
-        return self.to_world(torch.cat([xy * depth[..., None], depth[..., None]], -1)), valid
+        ok = valid[..., None]
+        depth = torch.where(ok, depth[..., None], torch.ones_like(depth[..., None]))
+        world = self.to_world(torch.cat([torch.where(ok, xy, torch.zeros_like(xy)) * depth, depth], -1))
+        return torch.where(ok, world, torch.full_like(world, float("nan"))), valid
 
     def rays(self, uv, undistort=True):
         """Pixels (..., N, 2) -> origin (..., 1, 3) mm and unit direction (..., N, 3) in the world, valid (..., N)."""
@@ -260,8 +263,21 @@ def _distort(xy, dist):
     return torch.stack([x * radial + dx, y * radial + dy], -1)
 
 
+def _undistort_step(xy, goal, dist):
+    """Newton step J⁻¹ (distort(xy) - goal) on normalised coordinates (..., 2), with J the Jacobian of `_distort` at xy."""
+    x, y = xy.unbind(-1)
+    k1, k2, p1, p2, k3 = dist.unbind(-1)
+    r2 = x * x + y * y
+    radial, slope = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)), 2 * (k1 + r2 * (2 * k2 + 3 * r2 * k3))
+    a = radial + slope * x * x + 2 * p1 * y + 6 * p2 * x
+    b = slope * x * y + 2 * p1 * x + 2 * p2 * y
+    d = radial + slope * y * y + 6 * p1 * y + 2 * p2 * x
+    ex, ey = (_distort(xy, dist) - goal).unbind(-1)
+    return torch.stack([d * ex - b * ey, a * ey - b * ex], -1) / (a * d - b * b)[..., None]
+
+
 def fold_radius(dist):
-    """Smallest radius r > 0 where r (1 + k1 r² + k2 r⁴ + k3 r⁶) stops growing: beyond it two directions share a pixel.  (...) from (..., 5)."""
+    """Smallest r > 0 where r (1 + k1 r² + k2 r⁴ + k3 r⁶) stops growing, (...) from (..., 5): beyond it two directions share a pixel."""
     radii = []
     for k1, k2, _, _, k3 in dist.detach().reshape(-1, 5).tolist():
         s = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])  # s = r²

@@ -142,7 +142,9 @@ BVH_NAMES = {
     },
 }  # fmt: skip
 
-BVH = Skeleton("bvh", tuple(BVH_NAMES["cmu"].values()), _LIMBS_15[1:] + _limbs("neck skull_base", "left_ankle left_toe", "right_ankle right_toe"))
+BVH = Skeleton(
+    "bvh", tuple(BVH_NAMES["cmu"].values()), _LIMBS_15[1:] + _limbs("neck skull_base", "left_ankle left_toe", "right_ankle right_toe")
+)
 
 SKELETONS = {s.name: s for s in (JOINTS_15, JOINTS_17, PANOPTIC_15, PANOPTIC_19, COCO_17, OPENPOSE_25, MUCO_21, BVH)}
 

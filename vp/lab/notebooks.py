@@ -5,6 +5,7 @@ A notebook declares its parameters in the cell tagged `parameters`.  Papermill o
 """
 
 import argparse
+import ast
 import contextlib
 import hashlib
 import json
@@ -30,12 +31,12 @@ def names():
 
 
 def parameters(path):
-    """{name: default} of a notebook's parameters, as papermill finds them."""
-    import papermill
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {k: v["default"] for k, v in papermill.inspect_notebook(str(path)).items()}
+    """{name: default} of a notebook's parameters: the assignments of its cell tagged `parameters` (literals, one a line)."""
+    for cell in json.loads(Path(path).read_text())["cells"]:
+        if "parameters" in cell["metadata"].get("tags", []):
+            lines = ast.parse("".join(cell["source"])).body
+            return {(x.target if isinstance(x, ast.AnnAssign) else x.targets[0]).id: ast.literal_eval(x.value) for x in lines}
+    return {}
 
 
 class CellFailed(RuntimeError):
@@ -134,7 +135,8 @@ def rows_hash(path):
     """Hash of a rows file without its provenance columns; "" where there is none."""
     if not Path(path).exists():
         return ""
-    rows = [{k: v for k, v in json.loads(line).items() if k not in results.PROVENANCE_COLUMNS} for line in Path(path).read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    rows = [{k: v for k, v in row.items() if k not in results.PROVENANCE_COLUMNS} for row in rows]
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -92,7 +92,7 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when this process dies, however it dies
         except OSError:
-            raise InputError("another reproduction is running in this folder", out, "wait for it, or stop it") from None
+            raise RuntimeError(f"{_short(out)}: another reproduction is running in this folder (wait for it, or stop it)") from None
         failed = _run(jobs, out, key, cores, retries)
     _table(jobs, out, failed)
     rows = [out / f"{stem}.jsonl" for stem in jobs if (out / f"{stem}.jsonl").exists()]

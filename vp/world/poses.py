@@ -1,8 +1,8 @@
 """A posed person: 17 joints on a tree, bone lengths as shares of stature, joint rotations as angles.
 
-Body frame: X forward (the way the person faces), Y to the person's left, Z up, origin at mid-hip; mm.  The rest pose stands upright with the arms
-hanging.  Segment lengths are those of Drillis & Contini (1966) as printed in Winter, *Biomechanics and Motor Control of Human Movement* (4th ed.
-2009, fig. 4.1), as shares of stature; the spacing of the hip joint centres, the spine point and the head centre are not in that table ("ours").
+Body frame: X forward (the way the person faces), Y to the person's left, Z up, origin at mid-hip; mm.  The rest pose stands upright
+with the arms hanging.  Segment lengths are those of Drillis & Contini (1966) as printed in Winter, *Biomechanics and Motor Control of
+Human Movement* (4th ed. 2009, fig. 4.1), as shares of stature; the spacing of the hip joint centres and the spine point are ours.
 """
 
 import math
@@ -40,12 +40,15 @@ POSTURES = {
     "arms up": {"left_shoulder": (175, 0, 0), "right_shoulder": (175, 0, 0)},
     "walking": {"left_hip": (28, 0, 0), "left_knee": (-10, 0, 0), "right_hip": (-18, 0, 0), "right_knee": (-30, 0, 0),
                 "left_shoulder": (-25, 0, 0), "right_shoulder": (25, 0, 0), "left_elbow": (20, 0, 0), "right_elbow": (30, 0, 0)},
-    "bending": {"mid_hip": (-70, 0, 0), "left_hip": (70, 0, 0), "right_hip": (70, 0, 0), "left_shoulder": (70, 0, 0), "right_shoulder": (70, 0, 0)},
+    "bending": {"mid_hip": (-70, 0, 0), "left_hip": (70, 0, 0), "right_hip": (70, 0, 0),
+                "left_shoulder": (70, 0, 0), "right_shoulder": (70, 0, 0)},
     "sitting": {"left_hip": (88, 0, 0), "right_hip": (88, 0, 0), "left_knee": (-86, 0, 0), "right_knee": (-86, 0, 0),
                 "left_shoulder": (25, 0, 0), "right_shoulder": (25, 0, 0), "left_elbow": (55, 0, 0), "right_elbow": (55, 0, 0)},
-    "crouching": {"mid_hip": (-35, 0, 0), "left_hip": (150, 0, 0), "right_hip": (150, 0, 0), "left_knee": (-145, 0, 0), "right_knee": (-145, 0, 0),
+    "crouching": {"mid_hip": (-35, 0, 0), "left_hip": (150, 0, 0), "right_hip": (150, 0, 0),
+                  "left_knee": (-145, 0, 0), "right_knee": (-145, 0, 0),
                   "left_shoulder": (60, 0, 0), "right_shoulder": (60, 0, 0), "left_elbow": (40, 0, 0), "right_elbow": (40, 0, 0)},
-    "sitting on the floor": {"mid_hip": (10, 0, 0), "left_hip": (78, 8, 0), "right_hip": (78, -8, 0), "left_knee": (-8, 0, 0), "right_knee": (-8, 0, 0),
+    "sitting on the floor": {"mid_hip": (10, 0, 0), "left_hip": (78, 8, 0), "right_hip": (78, -8, 0),
+                             "left_knee": (-8, 0, 0), "right_knee": (-8, 0, 0),
                              "left_shoulder": (-35, 0, 0), "right_shoulder": (-35, 0, 0)},
 }  # fmt: skip
 

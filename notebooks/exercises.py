@@ -1,0 +1,101 @@
+"""Checkers of the notebooks' exercises.  Each calls the reader's function on a few inputs and says what was expected and what came back.
+
+A checker takes the function and returns a `Result`: shown in the notebook, true when every case is right.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vp.camera import Camera
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a check: `passed` and one line that says why."""
+
+    passed: bool
+    text: str
+
+    def __bool__(self):
+        return self.passed
+
+    def __repr__(self):
+        return ("right: " if self.passed else "not yet: ") + self.text
+
+
+def _check(function, cases, unit, rtol=1e-6):
+    """cases: (arguments, expected value) pairs; numbers or arrays."""
+    for arguments, expected in cases:
+        shown = ", ".join(f"{k}={np.round(v, 3).tolist() if hasattr(v, '__len__') else v}" for k, v in arguments.items())
+        try:
+            value = function(**arguments)
+        except NotImplementedError:
+            return Result(False, "the function still raises NotImplementedError; write its body and run the cell again")
+        except Exception as e:
+            return Result(False, f"your function raised {type(e).__name__}: {e} for {shown}")
+        try:
+            value = np.asarray(value.detach() if isinstance(value, torch.Tensor) else value, dtype=float)
+        except (TypeError, ValueError):
+            return Result(False, f"expected numbers, got {value!r}")
+        if value.shape != np.shape(expected):
+            return Result(False, f"expected shape {np.shape(expected)}, got {value.shape} for {shown}")
+        if not np.allclose(value, expected, rtol=rtol, atol=1e-9):
+            say = lambda x: np.array2string(np.asarray(x), precision=5)  # noqa: E731
+            return Result(False, f"for {shown} expected {say(expected)} {unit}, got {say(value)} {unit}")
+    return Result(True, f"{len(cases)} of {len(cases)} cases")
+
+
+def check_camera_centre(function):
+    """00: function(R, t) -> optical centre (3,) mm."""
+    cases = []
+    for pitch, yaw, roll, centre in ((0, 0, 0, (0, 0, 1500)), (0.3, 1.1, 0.05, (2000, -500, 1800)), (-0.2, 4.0, -0.3, (-700, 40, 900))):
+        camera = Camera.from_angles(pitch, yaw, roll, centre)
+        cases.append(({"R": camera.R.numpy(), "t": camera.t.numpy()}, np.array(centre, float)))
+    return _check(function, cases, "mm")
+
+
+def check_depth(function):
+    """01: function(f, gamma, h_real, theta, h_img) -> depth in mm, Fig. 1 solved for d."""
+    cases = [
+        ({"f": 1400.0, "gamma": 1.0, "h_real": 1750.0, "theta": 0.0, "h_img": 490.0}, 5000.0),
+        ({"f": 1400.0, "gamma": 0.6, "h_real": 1700.0, "theta": 0.0, "h_img": 357.0}, 4000.0),
+        ({"f": 1000.0, "gamma": 1.0, "h_real": 1800.0, "theta": math.pi / 3, "h_img": 300.0}, 3000.0),
+    ]
+    return _check(function, cases, "mm")
+
+
+def check_depth_error(function):
+    """01: function(d, spread) -> error of the depth in mm for a person `spread` (a fraction) taller than assumed."""
+    cases = [({"d": 2000.0, "spread": 0.05}, 100.0), ({"d": 10000.0, "spread": 0.05}, 500.0), ({"d": 4000.0, "spread": -0.1}, -400.0)]
+    return _check(function, cases, "mm")
+
+
+def check_floor_depth(function):
+    """01: function(f, height, theta, v) -> depth in mm of the floor point v px below the principal point, camera `height` mm up."""
+    down = math.radians(20)
+    cases = [
+        ({"f": 1400.0, "height": 1200.0, "theta": 0.0, "v": 420.0}, 4000.0),
+        ({"f": 1000.0, "height": 1500.0, "theta": math.pi / 6, "v": 0.0}, 3000.0),
+        ({"f": 1400.0, "height": 2000.0, "theta": down, "v": 300.0}, 2000.0 / (math.sin(down) + 300.0 / 1400.0 * math.cos(down))),
+    ]
+    return _check(function, cases, "mm")
+
+
+def check_posture_factor(function):
+    """02: function(z, h_real) -> γ, from joint heights z (J,) mm of which missing ones are NaN; the sole is in z already."""
+    cases = [
+        ({"z": np.array([0.0, 900.0, 1750.0]), "h_real": 1750.0}, 1.0),
+        ({"z": np.array([300.0, np.nan, 1350.0]), "h_real": 1750.0}, 0.6),
+        ({"z": np.array([np.nan, 120.0, 1020.0, 400.0]), "h_real": 1800.0}, 0.5),
+    ]
+    return _check(function, cases, "")
+
+
+def check_repair(function):
+    """02: function(R) -> R with determinant +1: a left-handed R gets its second column negated, a right-handed one is returned as it is."""
+    R = Camera.from_angles(0.3, 1.0).R.numpy()
+    mirrored = R * np.array([1.0, -1.0, 1.0])
+    return _check(function, [({"R": R}, R), ({"R": mirrored}, R)], "")

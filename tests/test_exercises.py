@@ -1,0 +1,58 @@
+"""Each exercise: its checker fails on the stub, passes on the solution, fails on a plausible wrong answer."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "notebooks"), str(ROOT / "notebooks" / "solutions")]
+import exercises  # noqa: E402
+import pinhole_depth  # noqa: E402
+import poses_and_cameras  # noqa: E402
+import start_here  # noqa: E402
+
+CASES = {  # checker -> solution, plausible wrong answer
+    "check_camera_centre": (start_here.camera_centre, lambda R, t: -R @ t),  # forgot the transpose
+    "check_depth": (pinhole_depth.depth, lambda f, gamma, h_real, theta, h_img: f * gamma * h_real / h_img),  # forgot cos θ
+    "check_depth_error": (pinhole_depth.depth_error, lambda d, spread: d * (1 + spread)),  # the depth, not its error
+    "check_floor_depth": (pinhole_depth.floor_depth, lambda f, height, theta, v: height / (math.sin(theta) + v / f)),  # small angles
+    "check_posture_factor": (poses_and_cameras.posture_factor, lambda z, h_real: (z.max() - z.min()) / h_real),  # NaN spreads
+    "check_repair": (poses_and_cameras.repair, lambda R: R * np.array([1.0, -1.0, 1.0])),  # breaks the right-handed ones
+}
+
+
+def test_every_checker_is_tested():
+    assert {n for n in dir(exercises) if n.startswith("check_")} == set(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_checker(name):
+    check, (solution, wrong) = getattr(exercises, name), CASES[name]
+
+    def stub(**_):
+        raise NotImplementedError("your turn")
+
+    assert check(solution), repr(check(solution))
+    assert not check(stub)
+    assert "NotImplementedError" in repr(check(stub))
+    assert not check(wrong)
+    assert "expected" in repr(check(wrong))
+    assert not check(lambda **_: None)
+    assert not check(lambda **_: [1.0, 2.0])
+
+
+def test_each_checker_is_called_once_on_a_stub_in_a_notebook():
+    called = {}
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            source = "".join(cell["source"])
+            for name in CASES:
+                if cell["cell_type"] == "code" and f"exercises.{name}(" in source:
+                    called.setdefault(name, []).append(path.name)
+                    assert "NotImplementedError" in source, f"{path.name}: the stub of {name} must raise"
+    assert set(called) == set(CASES)
+    assert all(len(v) == 1 for v in called.values()), called

@@ -1,0 +1,129 @@
+"""vp.lab.report: tables, figures and ledger from rows alone."""
+
+import csv
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from vp.errors import InputError
+from vp.lab import report, results
+
+
+def table1_rows():
+    rows = []
+    for seed, shift in ((0, -2.0), (1, 2.0)):
+        for method in ("TIF", "TBS"):
+            for train in ("augmented", "green"):
+                for test in ("MuCo (green)", "MuCo (augmented)"):
+                    where = {"method": method, "train": train, "test": test, "seed": seed, "n": 10, "profile": "quick", "poses": "twin"}
+                    rows.append(results.row("table1", "mrpe_z", 80.0 + shift, "mm", **where))
+    return rows
+
+
+def digest(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def test_a_table_beside_the_papers_numbers(tmp_path, capsys):
+    results.append(tmp_path / "rows.jsonl", table1_rows())
+    assert report.main([str(tmp_path)], str(tmp_path / "out")) == 0
+    assert "16 rows" in capsys.readouterr().out
+    lines = (tmp_path / "out" / "table1.md").read_text().splitlines()
+    assert "| method | train | MuCo (green) mrpe_z (mm) | MuCo (augmented) mrpe_z (mm) |" in lines
+    assert "| TBS | green | 80.0 ± 2.8 (76.0) | 80.0 ± 2.8 (281.6) |" in lines  # sd of -2, 2 is 2.83
+    assert [x.split("|")[1:3] for x in lines if x.startswith("| T")] == [  # the paper's order
+        [" TBS ", " green "], [" TBS ", " augmented "], [" TIF ", " green "], [" TIF ", " augmented "]
+    ]  # fmt: skip
+    assert "profile: quick, poses: twin." in lines
+    with (tmp_path / "out" / "table1.csv").open() as f:
+        cells = list(csv.DictReader(f))
+    assert len(cells) == 8
+    assert {(c["seeds"], c["n"]) for c in cells} == {("2", "20")}
+    assert {c["paper"] for c in cells if c["method"] == "TIF" and c["train"] == "augmented"} == {"58.7", "65.5"}
+    assert "table1.png" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_twice_the_same_bytes_also_in_another_process_and_row_order(tmp_path):
+    rows = table1_rows()
+    results.append(tmp_path / "a" / "rows.jsonl", rows)
+    results.append(tmp_path / "b" / "one.jsonl", rows[::-1][:5])
+    results.append(tmp_path / "b" / "two.jsonl", rows[::-1][5:])
+    report.main([str(tmp_path / "a")], str(tmp_path / "first"), quiet=True)
+    code = "import sys; from vp.lab import report; report.main([sys.argv[1]], sys.argv[2])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "b"), str(tmp_path / "second")], check=True, stdout=subprocess.DEVNULL)
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
+    assert set(digest(tmp_path / "first")) == {"README.md", "claims.md", "table1.md", "table1.csv", "table1.png"}
+    report.main([str(tmp_path / "a")], str(tmp_path / "first"), quiet=True)
+    assert digest(tmp_path / "first") == digest(tmp_path / "second")
+
+
+def test_sources_profiles_and_budgets_stand_in_different_lines():
+    def row(value, **where):
+        return results.row("table4", "mrpe_z", value, "mm", method="DE", test="Panoptic", **where)
+
+    rows = [row(100.0, poses="twin", profile="quick"), row(50.0, poses="panoptic", profile="quick")]
+    text = report.table(report.summarise(rows))
+    assert "| DE | panoptic | 50.0 (104.1) |" in text
+    assert "| DE | twin | 100.0 (104.1) |" in text
+    text = report.table(report.summarise([row(1.0, steps=500, seed=0), row(2.0, steps=1000, seed=0)]))
+    assert "| DE | 500 | 1.0 (104.1) |" in text
+    text = report.table(report.summarise([row(1.0, config="a"), row(2.0, config="b", profile="paper")]))
+    assert "config" not in text  # the profile tells them apart already
+
+
+def test_cells_show_intervals_and_nan():
+    rows = [
+        results.row("x", "mrpe_z", 12.34, "mm", (10.0, 15.04), method="a"),
+        results.row("x", "mrpe_z", float("nan"), "mm", method="b"),
+        results.row("x", "recall", 0.98765, method="a"),
+    ]
+    text = report.table(report.summarise(rows))
+    assert "| a | 12.3 [10.0, 15.0] | 0.9877 |" in text
+    assert "| b | NaN | – |" in text
+
+
+def test_an_experiment_without_comparison_is_a_list_without_figure(tmp_path):
+    rows = [results.row("pinhole", "pitch_cost", 269.4, "mm"), results.row("pinhole", "same_picture", 3e-13, "px")]
+    results.append(tmp_path / "r.jsonl", rows)
+    report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
+    text = (tmp_path / "out" / "pinhole.md").read_text()
+    assert "| pitch_cost (mm) | 269.4 |" in text
+    assert "| same_picture (px) | 3e-13 |" in text
+    assert not (tmp_path / "out" / "pinhole.png").exists()
+    ledger = (tmp_path / "out" / "claims.md").read_text()
+    assert "| `pitch-cost`" in ledger
+    assert "✔ holds" in ledger
+    assert "– not run" in ledger
+
+
+def test_the_figure_is_a_picture_of_the_numbers():
+    import cv2
+    import numpy as np
+
+    def picture(rows):
+        return cv2.imdecode(np.frombuffer(report.figure("x", report.summarise(rows)), np.uint8), cv2.IMREAD_COLOR)
+
+    rows = [results.row("x", "mrpe_z", v, "mm", method=m, test=t) for v, m, t in ((10.0, "a", "A"), (20.0, "b", "A"), (15.0, "a", "B"))]
+    one = picture(rows)
+    assert one.shape[1] == 800
+    moved = picture([*rows[:2], {**rows[2], "value": 18.0}])
+    assert one.shape == moved.shape
+    assert (one != moved).any()
+
+
+def test_no_rows_is_one_line_and_writes_nothing(tmp_path, capsys):
+    assert report.main([str(tmp_path)], str(tmp_path / "out")) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("no rows found")
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="no such file or folder"):
+        report.main([str(tmp_path / "nowhere")], str(tmp_path / "out"))
+
+
+def test_names_of_experiments_make_safe_file_names(tmp_path):
+    results.append(tmp_path / "r.jsonl", [results.row("../a b/c", "m", 1.0)])
+    report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".._a_b_c.csv", ".._a_b_c.md", "README.md", "claims.md"]

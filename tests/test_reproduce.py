@@ -1,0 +1,137 @@
+"""The runner: strict parameters, failures told with their cell, resume after SIGKILL at any moment, one run at a time."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import pytest
+
+from vp.errors import InputError
+from vp.lab import notebooks, reproduce, results
+
+VP = [sys.executable, "-m", "vp", "reproduce", "--profile", "smoke"]
+ROWS = "from vp.lab import results; results.append(results.target('x'), [results.row('e', 'm', {value}, 'mm', notebook='x', seed=seed)])"
+
+
+def write(path, *cells, parameters='profile: str = "auto"  # size of the run'):
+    nb = nbformat.v4.new_notebook()
+    nb.cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), *map(nbformat.v4.new_code_cell, cells)]
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nb, path)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.setattr(notebooks, "FOLDER", tmp_path / "notebooks")
+    return tmp_path / "notebooks"
+
+
+def test_execute_makes_notebook_rows_and_facts_together(folder, tmp_path):
+    write(folder / "a.ipynb", ROWS.format(value="n"), parameters="n: int = 1  # a number, 1\nseed: int = 0  # of nothing")
+    facts = notebooks.execute("a", tmp_path / "out", {"n": 7})
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.ipynb", "a.jsonl", "a.json"}
+    assert json.loads((tmp_path / "out/a.jsonl").read_text())["value"] == 7
+    assert 0 < facts["seconds"] < 60
+    assert 50 < facts["peak_mb"] < 4000
+
+
+def test_unknown_parameter_is_an_error_and_nothing_is_written(folder, tmp_path):
+    write(folder / "a.ipynb", "1")
+    with pytest.raises(InputError, match=r"a\.ipynb: unknown parameter 'n_stpes'"):
+        notebooks.execute("a", tmp_path / "out", {"n_stpes": 3})
+    assert not (tmp_path / "out").exists()
+
+
+def test_failing_cell_is_named_and_the_notebook_kept(folder, tmp_path):
+    write(folder / "a.ipynb", "x = 1", "raise ValueError('no such thing')")
+    with pytest.raises(notebooks.CellFailed, match=r"a, cell \[3\]: ValueError: no such thing"):
+        notebooks.execute("a", tmp_path / "out")
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.failed.ipynb"}
+
+
+def test_cell_timeout(folder, tmp_path):
+    write(folder / "a.ipynb", "import time; time.sleep(60)")
+    start = time.time()
+    with pytest.raises(notebooks.CellFailed, match="Timeout"):
+        notebooks.execute("a", tmp_path / "out", timeout_s=3)
+    assert time.time() - start < 30
+
+
+@pytest.mark.parametrize(("kwargs", "message"), [
+    ({"only": ["nope"]}, "no notebook 'nope'"),
+    ({"data": ["bvh"]}, "is not NAME=ROOT"),
+    ({"data": ["kitti=."]}, "NAME is one of"),
+    ({"data": ["bvh=/no/such/folder"]}, "is not a folder"),
+    ({"data": ["bvh=."], "only": ["00_start_here"]}, "no notebook of this run reads 'bvh' data"),
+])  # fmt: skip
+def test_bad_plan(kwargs, message):
+    with pytest.raises(InputError, match=message):
+        reproduce.plan(**kwargs)
+
+
+def test_bad_profile_ends_with_code_2_and_one_line():
+    run = subprocess.run([*VP[:-1], "huge"], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1
+    assert "huge" in run.stderr
+
+
+def test_plan_depends_on_source_parameters_and_seed(folder):
+    write(folder / "a.ipynb", "1", parameters='profile: str = "auto"  # size\nseed: int = 0  # random\nbvh_root: str = ""  # folder')
+    write(folder / "b.ipynb", "1")
+    jobs, key = reproduce.plan("smoke", seeds=(0, 1))
+    assert set(jobs) == {"seed0/a", "seed1/a", "b"}
+    assert key == "smoke"
+    jobs2, key2 = reproduce.plan("smoke", seeds=(0, 1), data=[f"bvh={folder}"])
+    assert key2.startswith("smoke-bvh-")
+    assert jobs2["seed0/a"]["params"]["bvh_root"] == str(folder.resolve())
+    assert jobs2["b"]["state"] == jobs["b"]["state"]
+    assert len({jobs["seed0/a"]["state"], jobs["seed1/a"]["state"], jobs2["seed0/a"]["state"]}) == 3
+    write(folder / "b.ipynb", "2")
+    assert reproduce.plan("smoke")[0]["b"]["state"] != jobs["b"]["state"]
+
+
+def rows_of(run):
+    """All result rows of a run without what may differ."""
+    rows = {p.name: [json.loads(line) for line in p.read_text().splitlines()] for p in sorted(run.rglob("[0-9]*.jsonl"))}
+    return {name: [{k: v for k, v in r.items() if k not in results.PROVENANCE_COLUMNS} for r in part] for name, part in rows.items()}
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_resumed_gives_the_same(tmp_path):
+    """SIGKILL to the whole process group at VP_KILLS (default 2) random moments, then to the end; same rows as an undisturbed run."""
+    only = ["--only", "00_start_here", "01_pinhole_depth"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    start = time.time()
+    subprocess.run([*VP, *only, "--runs", whole], check=True, capture_output=True)
+    seconds, rng = time.time() - start, random.Random(0)
+    for _ in range(int(os.environ.get("VP_KILLS", "2"))):
+        process = subprocess.Popen([*VP, *only, "--runs", cut], start_new_session=True, stdout=subprocess.DEVNULL)
+        time.sleep(rng.uniform(0.1, seconds))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    done = subprocess.run([*VP, *only, "--runs", cut], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert rows_of(cut) == rows_of(whole)
+    assert sum(map(len, rows_of(whole).values())) > 0
+    again = subprocess.run([*VP, *only, "--runs", cut], capture_output=True, text=True)
+    assert again.returncode == 0
+    assert "01_pinhole_depth: " not in again.stdout.split("notebook ")[0], "a finished notebook ran again"
+
+
+def test_second_run_in_the_same_folder_is_refused(tmp_path):
+    out = tmp_path / "smoke"
+    out.mkdir()
+    code = f"import fcntl, sys; f = open({str(out / '.lock')!r}, 'w'); fcntl.flock(f, 2); print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    run = subprocess.run([*VP, "--only", "00_start_here", "--runs", tmp_path], capture_output=True, text=True)
+    holder.kill()
+    assert run.returncode == 1
+    assert "another reproduction is running" in run.stderr

@@ -1,0 +1,193 @@
+"""`vp report`: tables (Markdown, CSV), figures (PNG) and the claims ledger, rebuilt from rows alone and byte for byte the same each time.
+
+One table per experiment: a line per method and training set, a column per test set and metric, the paper's number beside ours where it has
+one.  Numbers from different profiles, data sources or budgets stand in different lines; seeds are averaged.
+"""
+
+import csv
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+
+from vp.lab import claims, results
+
+LINE = ("method", "train", "profile", "poses", "cameras", "images", "steps", "config")  # what makes a line of a table
+CELL = ("test", "metric", "unit")  # what makes a column
+LEGEND = "In round brackets: the paper's number; ± standard deviation over seeds; [lo, hi] 95 % interval."
+CSV_COLUMNS = ("experiment", *LINE, *CELL, "value", "sd", "lo", "hi", "seeds", "n", "paper")
+
+
+def main(rows=(), out=None, quiet=False):
+    """Write tables, figures, README.md and claims.md into folder `out`; returns the exit code.
+
+    rows: files or folders of rows (default results/);  out: default figures/results/.  InputError as of `results.load`.
+    """
+    out = Path(out or results.ROOT / "figures" / "results")
+    rows = results.load(*(rows or [results.ROOT / "results"]))
+    if not rows:
+        print("no rows found: run notebooks first (vp reproduce), or name files or folders with --rows")
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    index = [f"# Results\n\nRebuilt from rows by `vp report`.  {LEGEND}\n"]
+    for experiment in _ordered({r["experiment"] for r in rows} - {"claim"}, [p["table"] for p in results.paper()]):
+        cells = summarise([r for r in rows if r["experiment"] == experiment])
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", experiment)
+        text = table(cells)
+        results.write_atomic(out / f"{name}.md", f"# {experiment}\n\n{text}\n{LEGEND}\n")
+        results.write_atomic(out / f"{name}.csv", _csv(cells))
+        index.append(f"\n## {experiment}\n\n{text}")
+        if len({(c["metric"], c["unit"]) for c in cells}) < len(cells):  # some metric has two numbers to compare
+            results.write_atomic(out / f"{name}.png", figure(experiment, cells))
+            index.append(f"\n![{experiment}: each number of the table as a point]({name}.png)\n")
+        else:
+            (out / f"{name}.png").unlink(missing_ok=True)
+    ledger = claims.claims_table(claims.verdicts(rows))
+    results.write_atomic(out / "claims.md", f"# Claims\n\n{ledger._repr_markdown_()}")
+    index.append(f"\n## Claims\n\n{ledger.counts}: [claims.md](claims.md)\n")
+    results.write_atomic(out / "README.md", "".join(index))
+    if not quiet:
+        print(f"{len(rows)} rows, {ledger.counts}; tables and figures in {out}")
+    return 0
+
+
+def summarise(rows):
+    """Rows of one experiment -> cells: dicts of CSV_COLUMNS, seeds averaged (sd over seeds, or the interval of a single row), sorted."""
+    groups = {}
+    for r in rows:
+        groups.setdefault(tuple(r[c] or "" for c in (*LINE, *CELL)), []).append(r)
+    printed = results.paper(rows[0]["experiment"]) if rows else []
+    cells = []
+    for key, same in groups.items():
+        cell = dict(zip((*LINE, *CELL), key))
+        values = np.array([r["value"] for r in same], dtype=float)
+        alone = same[0] if len(same) == 1 else {"lo": None, "hi": None}
+        sd = float(values.std(ddof=1)) if len(same) > 1 else None
+        cells.append({
+            "experiment": same[0]["experiment"], **cell, "value": float(values.mean()), "sd": sd, "lo": alone["lo"], "hi": alone["hi"],
+            "seeds": len(same), "n": sum(r["n"] or 0 for r in same), "paper": _paper(cell, printed),
+        })  # fmt: skip
+    lines, columns = [p["row"] for p in printed], [p["column"] for p in printed]
+
+    def place(cell):  # the paper's order first, then the alphabet
+        line = min(_index(lines, label) for label in _labels(cell))
+        return line, [str(cell[c]) for c in LINE], _index(columns, cell["test"]), [cell[c] for c in CELL]
+
+    return sorted(cells, key=place)
+
+
+def table(cells):
+    """The cells as a Markdown table; what is the same in all lines (profile, sources) stands below it."""
+    lines, columns = _unique(cells, LINE), _unique(cells, CELL)
+    vary = {k: len({line[i] for line in lines}) > 1 for i, k in enumerate(LINE)}
+    for k in ("config", "steps"):  # only where nothing else tells two lines apart
+        vary[k] = vary[k] and len({tuple(x for x, name in zip(line, LINE) if name != k and vary[name]) for line in lines}) < len(lines)
+    shown = [i for i, k in enumerate(LINE) if vary[k] or (k in ("method", "train") and lines[0][i])]
+    at = {tuple(c[k] for k in (*LINE, *CELL)): c for c in cells}
+    names = [" ".join(filter(None, (test, metric, f"({unit})" if unit else ""))) for test, metric, unit in columns]
+    if len(lines) == 1:
+        head = ["", " ".join(str(lines[0][i]) for i in shown) or "ours"]
+        body = [[name, _cell(at.get((*lines[0], *column)))] for name, column in zip(names, columns)]
+    else:
+        head = [*(LINE[i] for i in shown), *names]
+        body = [[*(line[i] or "–" for i in shown), *(_cell(at.get((*line, *column))) for column in columns)] for line in lines]
+    same = [f"{k}: {lines[0][i]}" for i, k in enumerate(LINE) if i not in shown and not vary[k] and k != "config" and lines[0][i]]
+    return claims.markdown(head, body) + (f"\n{', '.join(same)}.\n" if same else "")
+
+
+def figure(experiment, cells):
+    """PNG bytes: one panel per metric, a line per method, a dot per test set with its interval, the paper's number as an open diamond."""
+    from matplotlib import rc_context, rcParamsDefault
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = _unique(cells, ("metric", "unit"))
+    lines = _unique(cells, LINE)
+    tests = _unique(cells, ("test",))
+    vary = [i for i, k in enumerate(LINE) if k != "config" and (k in ("method", "train") or len({line[i] for line in lines}) > 1)]
+    names = [", ".join(str(line[i]) for i in vary if line[i]) or "ours" for line in lines]
+    height = 1.0 + len(panels) * (0.75 + (0.22 + 0.12 * len(tests)) * len(lines))
+    with rc_context({**rcParamsDefault, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10}):
+        fig = Figure(figsize=(8, height), dpi=100, layout="constrained")
+        FigureCanvasAgg(fig)
+        axes = fig.subplots(len(panels), squeeze=False)[:, 0]
+        fig.suptitle(experiment, x=0.01, ha="left", weight="bold")
+        for ax, panel in zip(axes, panels):
+            for t, test in enumerate(tests):
+                offset = (t - (len(tests) - 1) / 2) * 0.6 / len(tests)
+                _dots(ax, [c for c in cells if (c["metric"], c["unit"], c["test"]) == (*panel, *test)], lines, offset, f"C{t}", test[0])
+            ax.set_yticks(range(len(lines)), names)
+            ax.set_ylim(len(lines) - 0.5, -0.5)
+            ax.set_xlabel(" ".join(filter(None, (panel[0], f"({panel[1]})" if panel[1] else ""))))
+            if ax.get_xlim()[0] > 0:
+                ax.set_xlim(left=0)  # differences are seen against zero
+            ax.grid(axis="x", color="0.9")
+            ax.set_axisbelow(True)
+        if any(c["paper"] is not None for c in cells):
+            axes[-1].plot([], [], "D", mfc="none", color="0.3", label="the paper")
+        handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
+        if handles:
+            fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)), frameon=False)
+        png = io.BytesIO()
+        fig.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()
+
+
+def _dots(ax, cells, lines, offset, colour, label):
+    for i, c in enumerate(cells):
+        y = lines.index(tuple(c[k] for k in LINE)) + offset
+        lo, hi = (c["lo"], c["hi"]) if c["lo"] is not None else (c["value"] - (c["sd"] or 0), c["value"] + (c["sd"] or 0))
+        ax.plot([lo, hi], [y, y], color=colour, lw=2, alpha=0.5)
+        ax.plot(c["value"], y, "o", color=colour, label=label if i == 0 and label else None)
+        if c["paper"] is not None:
+            ax.plot(c["paper"], y, "D", mfc="none", color=colour)
+
+
+def _cell(c):
+    """73.3 ± 1.2 (76.0): mean over seeds, their deviation or the interval, the paper's number."""
+    if c is None:
+        return "–"
+    places = 1 if c["unit"] in ("mm", "%") and not (0 < abs(c["value"]) < 0.1) else None
+
+    def show(x):
+        return claims.number(x) if places is None or math.isnan(x) else f"{x:.{places}f}"
+
+    spread = f" ± {show(c['sd'])}" if c["sd"] is not None else f" [{show(c['lo'])}, {show(c['hi'])}]" if c["lo"] is not None else ""
+    return show(c["value"]) + spread + (f" ({show(c['paper'])})" if c["paper"] is not None else "")
+
+
+def _csv(cells):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(cells)
+    return text.getvalue()
+
+
+def _labels(cell):
+    """Names under which the paper may list this line: "method / train" or "method"."""
+    return f"{cell['method']} / {cell['train']}", cell["method"]
+
+
+def _paper(cell, printed):
+    """The paper's number for a cell or None: same table, line, column and metric."""
+    for p in printed:
+        same = p["row"] in _labels(cell) and p["column"] == cell["test"] and p["metric"] == cell["metric"]
+        if same and not math.isnan(p["value"]):
+            return p["value"]
+    return None
+
+
+def _unique(cells, keys):
+    return list(dict.fromkeys(tuple(c[k] for k in keys) for c in cells))
+
+
+def _ordered(names, known):
+    """Names in the paper's order, others after them by alphabet."""
+    return sorted(names, key=lambda n: (_index(known, n), n))
+
+
+def _index(names, name):
+    return names.index(name) if name in names else len(names)
