@@ -23,7 +23,10 @@ reproduce: .venv/.ready  ## run every notebook (ARGS="--profile quick --data NAM
 	@$(PY) -m vp reproduce $(ARGS)
 
 test: .venv/.ready  ## ruff, unit tests, all notebooks at profile smoke, nbval
-	@$(PY) tests/run.py $(ARGS)
+	@.venv/bin/ruff check .
+	@.venv/bin/pytest -n 2 --dist loadscope tests $(ARGS)
+	@$(PY) -m vp reproduce --profile smoke
+	@.venv/bin/pytest -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600 notebooks/*.ipynb
 
 notebooks: .venv/.ready  ## re-execute the committed notebooks that are stale
 	@$(PY) -m vp.lab.notebooks $(ARGS)

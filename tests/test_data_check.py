@@ -111,6 +111,14 @@ def test_muco_and_mupots_reports(tmp_path):
     assert "missing      extrinsics" in report
 
 
+def test_nothing_to_draw_keeps_the_report(tiny, tmp_path):  # noqa: F811
+    (tiny / "170101_test1" / "hdPose3d_stage1" / "body3DScene_00000007.json").unlink()
+    report = check_data("panoptic", tiny, tmp_path / "p.png")
+    assert report.endswith("none, there is nothing to draw")
+    assert "missing      poses of 170101_test1; pictures of 170101_test1" in report
+    assert not (tmp_path / "p.png").exists()
+
+
 def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(InputError, match="no data set 'human36m'"):
         check_data("human36m", tmp_path)

@@ -124,7 +124,7 @@ def test_truncated_missing_and_empty(tmp_path):
     path.write_text(path.read_text()[:-20])
     with pytest.raises(InputError, match="not valid JSON"):
         read_detections(path)
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         read_detections(tmp_path / "none.json")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="folder is empty"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from vp.data.matfile import read_mat
 from vp.data.muco import Muco
 from vp.data.mupots import Mupots, fit_intrinsics, read_annotations, read_extrinsics
 from vp.errors import InputError
@@ -223,6 +224,29 @@ def test_original_matlab_annotations(tmp_path):
     uv, _, ok = samples[2].project()
     assert torch.allclose(uv[ok], samples[2].joints_px[ok], atol=1e-6)
     assert samples[0].sources["cameras"] == "level"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_matlab_files_are_read_as_scipy_reads_them(tmp_path, compressed):
+    from scipy.io import loadmat, savemat
+
+    cells = np.empty((2, 3), object)
+    for i, j in np.ndindex(2, 3):
+        cells[i, j] = {"a": np.arange(6.0).reshape(2, 3) + i, "longer_name": np.uint8(j), "t": "text"}
+        cells[i, j] |= {"e": np.zeros((0, 0)), "s": np.float32([[1.5], [2]])}
+    content = {"first": np.int16([[1, -2]]), "cells": cells, "logical": np.array([[True, False]])}
+    content["three"] = np.arange(24.0).reshape(2, 3, 4)
+    savemat(tmp_path / "a.mat", content, do_compression=compressed)
+    ours, theirs = read_mat(tmp_path / "a.mat", "cells"), loadmat(tmp_path / "a.mat")
+    assert ours.shape == (2, 3)
+    for i, j in np.ndindex(2, 3):
+        for key in ("a", "longer_name", "e", "s"):
+            assert np.array_equal(ours[i, j][key], theirs["cells"][i, j][key][0, 0]), key
+        assert ours[i, j]["t"] == "text"
+    for key in ("first", "logical", "three"):
+        assert np.array_equal(read_mat(tmp_path / "a.mat", key), theirs[key])
+    with pytest.raises(InputError, match=r"no variable 'x' \(it holds first, cells"):
+        read_mat(tmp_path / "a.mat", "x")
 
 
 def test_the_fit_error_is_reported(tmp_path):

@@ -438,3 +438,15 @@ def test_true_bone_lengths():
         assert cosine == pytest.approx(1)
     assert (out[names.index("mid_hip")] == pred[names.index("mid_hip")]).all()
     assert published.with_true_bone_lengths(gt, gt) == pytest.approx(gt)
+
+
+def test_published_panoptic_hides_joints_outside_the_image():
+    K = np.array([[1000.0, 0, 960], [0, 1000, 540], [0, 0, 1]])
+    cam = np.zeros((1, 15, 3)) + [0, 0, 200.0]  # cm: all in the middle of the picture
+    cam[0, 3:6, 0] = [-193, -191, 193]  # u = -5, 5, 1925
+    vis = np.ones((1, 15), bool)
+    vis[0, 9] = False
+    _, _, joints, pixels, seen = published.panoptic(np.eye(3), np.zeros(3), K, cam, vis)
+    assert pixels[0, 3:6, 0] == pytest.approx([-5, 5, 1925])
+    assert np.flatnonzero(seen[0] == 0).tolist() == [3, 5, 9]
+    assert joints[0, 0].tolist() == pytest.approx([0, 2000, 0])  # 2 m ahead; y-down becomes z-up

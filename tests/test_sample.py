@@ -65,3 +65,12 @@ def test_other_joint_order():
     assert ours.score[:, 1].isnan().all()
     assert (ours.ids, ours.camera, ours.size, ours.name) == ((7, 8), CAMERA, (1920, 1080), s.name)
     assert s.joints.shape == (2, 19, 3)
+
+
+def test_visible_joints_follow_the_map():
+    visible = torch.zeros(1, 17, dtype=torch.bool)
+    visible[0, COCO_17.index("left_shoulder")] = visible[0, COCO_17.index("right_shoulder")] = visible[0, COCO_17.index("left_hip")] = True
+    px, known = torch.zeros(1, 17, 2, dtype=torch.float64), torch.ones(1, 17, dtype=torch.bool)
+    mapped = Sample(COCO_17, "a", joints_px=px, valid_px=known, visible=visible).to(JOINTS_15, derive=True)
+    names = {JOINTS_15.joints[j] for j in range(15) if mapped.visible[0, j]}
+    assert names == {"neck", "left_shoulder", "right_shoulder", "left_hip"}, "mid_hip needs both hips"

@@ -280,7 +280,7 @@ def fold_radius(dist):
     """Smallest r > 0 where r (1 + k1 r² + k2 r⁴ + k3 r⁶) stops growing, (...) from (..., 5): beyond it two directions share a pixel."""
     radii = []
     for k1, k2, _, _, k3 in dist.detach().reshape(-1, 5).tolist():
-        s = np.roots([7 * k3, 5 * k2, 3 * k1, 1.0])  # s = r²
+        s = np.roots([x if abs(x) > 1e-12 else 0.0 for x in (7 * k3, 5 * k2, 3 * k1, 1.0)])  # s = r²; denormals would overflow
         s = s[(np.abs(s.imag) < 1e-9) & (s.real > 0)].real
         radii.append(math.sqrt(s.min()) if len(s) else math.inf)
     return torch.tensor(radii, dtype=torch.float64).reshape(dist.shape[:-1])

@@ -17,6 +17,7 @@ class Sample:
     joints_px: (P, J, 2) float64, px of the original image (integer = pixel centre), or None when only 3D is known.
     valid_px:  (P, J) bool, True where `joints_px` is known (in COCO: labelled, occluded ones included).
     score:     (P, J) float64 in [0, 1], confidence of the source, or None.
+    visible:   (P, J) bool, known and not occluded, or None when the source does not say.
     boxes:     (P, 4) float64, x0 y0 x1 y1 in px, or None.
     camera:    Camera (world to this image) or None when unknown.
     size:      (width, height) in px or None.    image: path of the picture or None.
@@ -32,6 +33,7 @@ class Sample:
     joints_px: torch.Tensor | None = None
     valid_px: torch.Tensor | None = None
     score: torch.Tensor | None = None
+    visible: torch.Tensor | None = None
     boxes: torch.Tensor | None = None
     camera: Camera | None = None
     size: tuple | None = None
@@ -68,4 +70,6 @@ class Sample:
             out["joints_px"], out["valid_px"] = map_joints(self.joints_px, self.valid_px, self.skeleton, skeleton, derive)
         if self.score is not None:
             out["score"] = map_joints(self.score[..., None], None, self.skeleton, skeleton, derive)[0][..., 0]
+        if self.visible is not None:
+            out["visible"] = map_joints(self.visible[..., None].double(), self.visible, self.skeleton, skeleton, derive)[1]
         return Sample(**out)

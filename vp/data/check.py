@@ -38,10 +38,11 @@ def check_data(name, root, picture=None):
         picture = Path(picture)
         if not picture.parent.is_dir():
             raise InputError("no such folder for the picture", picture.parent)
-        part = picture.with_name(picture.name + ".part")
-        draw().savefig(part, format="png", dpi=110)
-        os.replace(part, picture)
-        lines.append(f"picture      {picture}")
+        figure, part = draw(), picture.with_name(picture.name + ".part")
+        if figure is not None:
+            figure.savefig(part, format="png", dpi=110)
+            os.replace(part, picture)
+        lines.append(f"picture      {'none, there is nothing to draw' if figure is None else picture}")
     wrap = [textwrap.fill(s, 118, subsequent_indent=" " * 15, break_long_words=False, break_on_hyphens=False) for s in lines]
     return "\n".join([f"{name}: {root}", *wrap])
 

@@ -89,8 +89,9 @@ class Coco:
             raise InputError(f"no image {image_id}", self.file, f"the file lists {len(self.images)} images")
         (name, *size), rows, image = self.images[image_id], self.rows(image_id, crowds), self.image_file(image_id)
         px, valid = masked(self.keypoints[rows, :, :2].astype(np.float64), self.keypoints[rows, :, 2] > 0)
+        visible = torch.from_numpy(self.keypoints[rows, :, 2] == 2)
         boxes, sources = torch.from_numpy(self.boxes[rows].astype(np.float64)), {"poses": "coco"} | ({"images": "coco"} if image else {})
-        return Sample(COCO_17, f"coco/{name}", joints_px=px, valid_px=valid, boxes=boxes, size=tuple(size), image=image,
+        return Sample(COCO_17, f"coco/{name}", joints_px=px, valid_px=valid, visible=visible, boxes=boxes, size=tuple(size), image=image,
                       ids=tuple(self.id[rows].tolist()), sources=sources)  # fmt: skip
 
     def samples(self, step=1, crowds=False):

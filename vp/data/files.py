@@ -52,8 +52,9 @@ def read_bytes(path):
 
 def read_json(path):
     """A JSON file as Python objects; InputError if it is missing, truncated or not JSON."""
+    data = read_bytes(path)
     try:
-        return json.loads(read_bytes(path))
+        return json.loads(data)
     except (ValueError, RecursionError) as e:  # a decoding error is a ValueError as well
         raise InputError(f"not valid JSON ({e})", path, "damaged or truncated: fetch it again") from None
 
@@ -123,7 +124,7 @@ def make_camera(R, t, f, c, size, dist=None, where="camera"):
     camera = {"R": R, "t": t, "f": f, "c": c, "size": size}
     if dist is not None:
         dist = numbers(dist, (5,), "distCoef", where)
-        camera["dist"] = np.where(np.abs(dist) < 1e-12, 0.0, dist)  # below any pixel, and a denormal would break the fold radius
+        camera["dist"] = dist
         if np.abs(dist).max() > 100:
             raise InputError(f"distortion coefficient {np.abs(dist).max():.3g} cannot be right", where)
     return Camera.from_dict(camera, where)
@@ -219,7 +220,7 @@ def stream_json(path, keys, chunk=1 << 18, limit=1 << 24):
     except OSError as e:
         raise InputError(f"cannot be read ({e.strerror})", path) from None
     except (ValueError, RecursionError) as e:
-        raise InputError(f"not the JSON that was expected ({e})", path, "damaged or truncated: fetch it again") from None
+        raise InputError(f"not the JSON that was expected ({str(e)[:100]})", path, "damaged or truncated: fetch it again") from None
     if set(keys) - seen:
         raise InputError(f'no list "{sorted(set(keys) - seen)[0]}"', path)
 
@@ -326,4 +327,4 @@ def load_pickle(path):
     except InputError:
         raise
     except Exception as e:  # hostile bytes may fail in any way, here and nowhere else
-        raise InputError(f"not a pickle of arrays ({type(e).__name__}: {e})", path, "damaged or truncated: fetch it again") from None
+        raise InputError(f"not a pickle of arrays ({type(e).__name__}: {str(e)[:100]})", path, "damaged?") from None

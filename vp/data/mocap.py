@@ -30,8 +30,8 @@ ANKLE = 0.039  # ankle joint above the ground, share of stature (see vp.world.po
 class Clip:
     """One recording: joints (F, J, 3) float64, mm, Z up;  names: J joint names of the source;  parents: J indices, -1 for the root.
 
-    fps: frames per second;  unit_mm: length of a unit of the file;  stature: estimate in mm (bones from ankle to skull, plus head top and ankle height);
-    family: key of `vp.skeleton.BVH_NAMES` that fits the names, or None.
+    fps: frames per second;  unit_mm: length of a unit of the file;  stature: estimate in mm (bones from ankle to skull, plus head top and
+    ankle height);  family: key of `vp.skeleton.BVH_NAMES` that fits the names, or None.
     """
 
     name: str
@@ -67,11 +67,11 @@ class Clip:
 # ---- reading -----------------------------------------------------------------------------------------------------------------------
 
 
-def _parse(text, where):
+def _parse(text):
     """HIERARCHY and MOTION -> names, parents, offsets (J, 3), channels (per joint a list of (kind, axis, column)), data (F, C), seconds."""
     head, found, motion = text.partition("MOTION")
     if not head.lstrip().startswith("HIERARCHY") or not found:
-        raise InputError("not a BVH file: HIERARCHY or MOTION is missing", where)
+        raise ValueError("HIERARCHY or MOTION is missing")
     names, parents, offsets, channels, columns = [], [], [], [], 0
     tokens, stack, at = head.split(), [], 1  # stack: open braces, as joint index or None for an end site
     opening = None
@@ -194,10 +194,11 @@ def read_bvh(path, unit_mm=None, skip_tpose="auto"):
     T-pose, False never.  InputError: damaged hierarchy, truncated motion, NaN.
     """
     path = Path(path)
+    text = read_bytes(path).decode("utf-8-sig", "replace")
     try:
-        names, parents, offsets, channels, data, seconds = _parse(read_bytes(path).decode("utf-8-sig", "replace"), path)
+        names, parents, offsets, channels, data, seconds = _parse(text)
     except (ValueError, IndexError, OverflowError) as e:
-        raise InputError(f"not a valid BVH file ({e})", path, "damaged or truncated?") from None
+        raise InputError(f"not a valid BVH file ({str(e)[:100]})", path, "damaged or truncated?") from None
     if skip_tpose is True or (skip_tpose == "auto" and _is_tpose(data, channels)):
         data = data[1:]
     position = forward_kinematics(parents, offsets, channels, data)

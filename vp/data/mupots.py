@@ -15,6 +15,7 @@ import torch
 
 from vp.camera import proper_rotation
 from vp.data.files import LEVEL, folder, get, image_size, make_camera, nothing_found, numbers, read_json
+from vp.data.matfile import read_mat
 from vp.data.muco import find_image, people_arrays, people_sample, read_rootnet
 from vp.errors import InputError
 
@@ -58,25 +59,12 @@ def read_extrinsics(path):
     return out, mirrored
 
 
-def _load_mat(path, key, where):
-    """The cell array `key` (frames, people) of a MATLAB file."""
-    from scipy.io import loadmat
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            cells = loadmat(path, variable_names=[key]).get(key)
-    except Exception as e:  # loadmat fails in many ways on damaged files
-        raise InputError(f"not a readable MATLAB file ({type(e).__name__}: {e})", path, "damaged or truncated: fetch it again") from None
+def _cells(path, key):
+    """The cell array `key` (frames x people) of a MATLAB file."""
+    cells = read_mat(path, key)
     if not isinstance(cells, np.ndarray) or cells.dtype != object or cells.ndim != 2:
-        raise InputError(f"no cell array {key!r} of frames x people", where)
+        raise InputError(f"{key!r} is not a cell array of frames x people", path)
     return cells
-
-
-def _field(struct, name, shape, where):
-    if not isinstance(struct, np.ndarray) or struct.dtype.names is None or name not in struct.dtype.names or struct.size != 1:
-        raise InputError(f"no field {name!r}", where)
-    return numbers(struct[name].flat[0], shape, name, where, kinds="biuf")
 
 
 def read_annotations(path, occlusion=None):
@@ -85,19 +73,20 @@ def read_annotations(path, occlusion=None):
     occlusion: path of `occlusion.mat` (cells of 17 flags) or None.  univ_annot3, the poses scaled to one body, is not read.
     Returns cam (F, P, 17, 3), px (F, P, 17, 2), valid (F, P), occluded (F, P, 17) bool or None.  InputError.
     """
-    cells = _load_mat(path, "annotations", path)
+    cells = _cells(path, "annotations")
     F, P = cells.shape
     cam, px, valid = np.zeros((F, P, 17, 3)), np.zeros((F, P, 17, 2)), np.zeros((F, P), bool)
     for f, p in np.ndindex(F, P):
         where = f"{path}, frame {f}, person {p}"
-        px[f, p], cam[f, p] = _field(cells[f, p], "annot2", (2, 17), where).T, _field(cells[f, p], "annot3", (3, 17), where).T
-        valid[f, p] = _field(cells[f, p], "isValidFrame", (1, 1), where).item() > 0
+        px[f, p] = numbers(get(cells[f, p], "annot2", where), (2, 17), "annot2", where).T
+        cam[f, p] = numbers(get(cells[f, p], "annot3", where), (3, 17), "annot3", where).T
+        valid[f, p] = numbers(get(cells[f, p], "isValidFrame", where), (1, 1), "isValidFrame", where).item() > 0
     if occlusion is None:
         return cam, px, valid, None
-    labels = _load_mat(occlusion, "occlusion_labels", occlusion)
+    labels = _cells(occlusion, "occlusion_labels")
     if labels.shape != (F, P):
         raise InputError(f"{labels.shape} frames x people, but annot.mat has {(F, P)}", occlusion)
-    occluded = [numbers(c, (17,), "occlusion_labels", occlusion, flat=True, kinds="biuf") > 0 for c in labels.flat]
+    occluded = [numbers(c, (17,), "occlusion_labels", occlusion, flat=True) > 0 for c in labels.flat]
     return cam, px, valid, np.array(occluded).reshape(F, P, 17)
 
 

@@ -91,8 +91,9 @@ def _figure(columns, rows, title, note, ratio=0.62, width=3.6):
 
 
 def draw_views(views, title):
+    """Samples as panels, a row per sequence; None without samples."""
     if not views:
-        raise InputError("nothing to draw: neither pictures nor poses", title)
+        return None
     groups = {}  # a row per sequence, else rows of four
     for s in views:
         groups.setdefault(s.name.split("/")[1], []).append(s)
@@ -145,11 +146,11 @@ def draw_cameras(data):
 
 
 def draw_clips(clips, instants=4):
-    """Up to twelve clips as stick figures from the side, at four instants each, with the floor of the file."""
+    """Up to twelve clips as stick figures from the side, at four instants each, with the floor of the file; None without known joints."""
     clips = [c for c in clips if c.family]
-    clips = clips[:: math.ceil(len(clips) / 12)] if clips else []
     if not clips:
-        raise InputError("no clip has joint names that are known, so there is nothing to draw")
+        return None
+    clips = clips[:: math.ceil(len(clips) / 12)]
     columns = min(4, len(clips))
     note = "four instants from left to right; facing +X is right; left blue, right orange; line: Y = 0 of the file"
     fig = _figure(columns, math.ceil(len(clips) / columns), "Motion capture", note, 0.6)

@@ -92,7 +92,8 @@ def pinhole_figure(view, widget=False):
     pixel = {"showgrid": False, "zeroline": False, "mirror": True, "showline": True, "linecolor": _C["quiet"], "fixedrange": True}
     pixel["constrain"], (w, h), paper = "domain", SIZE, {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
     fig.update_layout(
-        height=390, margin={"l": 0, "r": 10, "t": 34, "b": 40}, paper_bgcolor="white", plot_bgcolor=_C["paper"], uirevision="keep",
+        height=370, autosize=True, uirevision="keep", margin={"l": 0, "r": 10, "t": 34, "b": 40}, paper_bgcolor="white",
+        plot_bgcolor=_C["paper"],
         font={"color": _C["ink"], "size": 12}, modebar={"remove": "zoom pan select lasso zoom3d pan3d autoscale resetscale".split()},
         scene={
             "domain": {"x": [0, 0.54], "y": [0, 1]}, "aspectmode": "manual", "uirevision": "keep", "dragmode": "turntable",
@@ -217,7 +218,7 @@ class PinholeExplorer:
         cell = '<td style="padding:1px 14px 1px 0;{}">{}</td>'
         looks = ("", "font-weight:bold;white-space:nowrap", f"color:{_C['quiet']}")
         rows = ("".join(cell.format(look, html.escape(x)) for look, x in zip(looks, row)) for row in readout(self.view))
-        self.numbers.value = f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
+        self.numbers.value = f'<table style="line-height:1.45">{"".join(f"<tr>{row}</tr>" for row in rows)}</table>'
 
     def __repr__(self):
         return f"Pinhole explorer. {describe(self.view)}"
