@@ -52,6 +52,7 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
     """
     import papermill
     from papermill.exceptions import PapermillExecutionError
+    from traitlets.config import Config
 
     path, out, params = FOLDER / f"{name}.ipynb", Path(out), params or {}
     known = parameters(path)
@@ -68,6 +69,7 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
             papermill.execute_notebook(
                 str(path), str(work / "nb.ipynb"), params, kernel_name="python3", engine_name="vp", cwd=str(FOLDER),
                 execution_timeout=timeout_s, progress_bar=False, log_output=False, store_widget_state=False,
+                config=Config(KernelManager={"transport": "ipc"}),  # no ports that two kernels could race for
             )  # fmt: skip
     except PapermillExecutionError as e:
         shutil.copy(work / "nb.ipynb", out / f"{name}.failed.ipynb")
@@ -168,6 +170,8 @@ def refresh(name, profile="quick"):
             cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in ("tags", "jupyter")}
             if cell["metadata"].get("tags") == []:
                 del cell["metadata"]["tags"]
+            for output in cell.get("outputs", ()):  # a widget without a kernel shows an error; its still shows itself
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
         nb["metadata"] = {"kernelspec": spec, "language_info": {"name": "python"}}
         nb["metadata"]["vp"] = {"profile": profile, "source": source_hash(nb), "rows": rows_hash(rows)}

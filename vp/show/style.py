@@ -51,11 +51,18 @@ def subplots(rows=1, columns=1, size=(9.0, 4.5), **options):
 
 
 def png(fig):
-    """The figure as PNG bytes (same figure, same matplotlib: same bytes)."""
+    """The figure as PNG bytes of 128 colours, a third of the size (same figure, same matplotlib: same bytes); photos keep theirs."""
+    from PIL import Image
+
     out = io.BytesIO()
     with context():
         fig.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
-    return out.getvalue()
+    picture = Image.open(out).convert("RGB")
+    if len(picture.getcolors(1 << 24)) > 60_000:
+        return out.getvalue()
+    small = io.BytesIO()
+    picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return small.getvalue()
 
 
 @dataclass(frozen=True)
