@@ -60,7 +60,7 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
         raise InputError(f"unknown parameter {unknown!r}", path.name, f"it has {', '.join(known)}")
     out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out))
-    rows, start = work / "rows.jsonl", time.time()
+    rows, start, sockets = work / "rows.jsonl", time.time(), tempfile.mkdtemp(prefix="vp-")
     rows.touch()
     try:
         _register_engine(progress)
@@ -69,7 +69,7 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
             papermill.execute_notebook(
                 str(path), str(work / "nb.ipynb"), params, kernel_name="python3", engine_name="vp", cwd=str(FOLDER),
                 execution_timeout=timeout_s, progress_bar=False, log_output=False, store_widget_state=False,
-                config=Config(KernelManager={"transport": "ipc"}),  # no ports that two kernels could race for
+                config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"}),  # no ports that two kernels could race for
             )  # fmt: skip
     except PapermillExecutionError as e:
         shutil.copy(work / "nb.ipynb", out / f"{name}.failed.ipynb")
@@ -89,6 +89,7 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
         return facts
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 @contextlib.contextmanager
