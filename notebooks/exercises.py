@@ -3,6 +3,7 @@
 A checker takes the function and returns a `Result`: shown in the notebook, true when every case is right.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ def _check(function, cases, unit, rtol=1e-6):
     for arguments, expected in cases:
         shown = ", ".join(f"{k}={np.round(v, 3).tolist() if hasattr(v, '__len__') else v}" for k, v in arguments.items())
         try:
-            value = function(**arguments)
+            value = function(*copy.deepcopy(list(arguments.values())))
         except NotImplementedError:
             return Result(False, "the function still raises NotImplementedError; write its body and run the cell again")
         except Exception as e:
@@ -68,7 +69,7 @@ def check_depth(function):
 
 
 def check_depth_error(function):
-    """01: function(d, spread) -> error of the depth in mm for a person `spread` (a fraction) taller than assumed."""
+    """01: function(d, spread) -> mm by which somebody a fraction `spread` taller than assumed is further away than computed, d."""
     cases = [({"d": 2000.0, "spread": 0.05}, 100.0), ({"d": 10000.0, "spread": 0.05}, 500.0), ({"d": 4000.0, "spread": -0.1}, -400.0)]
     return _check(function, cases, "mm")
 

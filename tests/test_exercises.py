@@ -33,7 +33,7 @@ def test_every_checker_is_tested():
 def test_checker(name):
     check, (solution, wrong) = getattr(exercises, name), CASES[name]
 
-    def stub(**_):
+    def stub(*_):
         raise NotImplementedError("your turn")
 
     assert check(solution), repr(check(solution))
@@ -41,8 +41,17 @@ def test_checker(name):
     assert "NotImplementedError" in repr(check(stub))
     assert not check(wrong)
     assert "expected" in repr(check(wrong))
-    assert not check(lambda **_: None)
-    assert not check(lambda **_: [1.0, 2.0])
+    assert not check(lambda *_: None)
+    assert not check(lambda *_: [1.0, 2.0])
+
+
+def test_answers_cannot_overwrite_what_is_expected():
+    def cheat(R):
+        R *= 0
+        return R
+
+    assert not exercises.check_repair(cheat)
+    assert not exercises.check_depth_error(lambda d, spread: d * spread / (1 + spread))  # right if d were the true depth
 
 
 def test_each_checker_is_called_once_on_a_stub_in_a_notebook():

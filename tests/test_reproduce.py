@@ -68,11 +68,43 @@ def test_cell_timeout(folder, tmp_path):
     ({"data": ["bvh"]}, "is not NAME=ROOT"),
     ({"data": ["kitti=."]}, "NAME is one of"),
     ({"data": ["bvh=/no/such/folder"]}, "is not a folder"),
-    ({"data": ["bvh=."], "only": ["00_start_here"]}, "no notebook of this run reads 'bvh' data"),
+    ({"data": ["bvh="]}, "is not NAME=ROOT"),
+    ({"data": ["bvh=workflow"]}, "nothing of bvh in workflow"),
+    ({"only": ["0"]}, "no notebook '0'"),
 ])  # fmt: skip
 def test_bad_plan(kwargs, message):
     with pytest.raises(InputError, match=message):
         reproduce.plan(**kwargs)
+
+
+def test_data_that_no_notebook_of_the_run_reads(tmp_path):
+    (tmp_path / "a.bvh").touch()
+    with pytest.raises(InputError, match="no notebook of this run reads 'bvh' data"):
+        reproduce.plan(only=["00_start_here"], data=[f"bvh={tmp_path}"])
+
+
+def test_only_takes_a_beginning_and_no_notebook_twice():
+    jobs, _ = reproduce.plan(only=["00", "00_start_here"])
+    assert set(jobs) == {"00_start_here"}
+
+
+@pytest.mark.parametrize("option", [["--cores", "0"], ["--retries", "-1"], ["--seeds", "1", "1"]])
+def test_impossible_numbers(option):
+    run = subprocess.run([*VP, "--dry-run", *option], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert len(run.stderr.splitlines()) == 1
+
+
+def test_links_of_an_executed_notebook_lead_back(folder, tmp_path):
+    write(folder / "a.ipynb", "1")
+    nb = nbformat.read(folder / "a.ipynb", 4)
+    nb.cells.append(nbformat.v4.new_markdown_cell("[b](b.ipynb) [page](../x.html) [web](https://example.org/b) [none](c.ipynb)"))
+    nbformat.write(nb, folder / "a.ipynb")
+    (folder / "b.ipynb").touch()
+    (tmp_path / "x.html").touch()
+    notebooks.execute("a", tmp_path / "out" / "deep")
+    text = nbformat.read(tmp_path / "out/deep/a.ipynb", 4).cells[-1].source
+    assert text == "[b](../../notebooks/b.ipynb) [page](../../x.html) [web](https://example.org/b) [none](c.ipynb)"
 
 
 def test_bad_profile_ends_with_code_2_and_one_line():
@@ -88,6 +120,7 @@ def test_plan_depends_on_source_parameters_and_seed(folder):
     jobs, key = reproduce.plan("smoke", seeds=(0, 1))
     assert set(jobs) == {"seed0/a", "seed1/a", "b"}
     assert key == "smoke"
+    (folder / "clip.bvh").touch()
     jobs2, key2 = reproduce.plan("smoke", seeds=(0, 1), data=[f"bvh={folder}"])
     assert key2.startswith("smoke-bvh-")
     assert jobs2["seed0/a"]["params"]["bvh_root"] == str(folder.resolve())

@@ -4,16 +4,18 @@ import argparse
 import os
 import sys
 
+import vp
 from vp.errors import InputError
 
 
 def parser():
     p = argparse.ArgumentParser(prog="vp", description="VirtualPose notebooks: learn and reproduce absolute 3D human pose from one image.")
+    p.add_argument("--version", action="version", version=f"%(prog)s {vp.__version__}")
     sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     c = sub.add_parser("reproduce", help="run the notebooks as a batch, resuming where it stopped")
     c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short or paper")
-    c.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these notebooks")
+    c.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these notebooks (01 is short for 01_pinhole_depth)")
     c.add_argument("--data", nargs="+", default=[], action="extend", metavar="NAME=ROOT", help="real data folders, e.g. panoptic=DIR")
     c.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds of the notebooks that take one (default 0)")
     c.add_argument("--cores", type=int, help="notebooks at once (default: all cores)")
@@ -33,7 +35,7 @@ def parser():
     c = sub.add_parser("download", help="fetch a data set from its owners, licence first")
     c.add_argument("name", help="panoptic, muco, mupots, coco, bandai or cmu")
     c.add_argument("--to", required=True, metavar="DIR")
-    c.add_argument("--sequences", nargs="+", metavar="SEQ", help="only these sequences (panoptic)")
+    c.add_argument("--sequences", nargs="+", metavar="SEQ", help="only these sequences (panoptic) or picture sets (coco)")
     c.add_argument("--yes", action="store_true", help="accept the terms without being asked")
     return p
 

@@ -9,7 +9,7 @@ def depth(f, gamma, h_real, theta, h_img):
 
 
 def depth_error(d, spread):
-    """Depth is proportional to stature, so its relative error is the stature's."""
+    """Depth is proportional to stature: the true depth is d (1 + spread)."""
     return d * spread
 
 

@@ -98,6 +98,7 @@ def draw_views(views, title):
     for s in views:
         groups.setdefault(s.name.split("/")[1], []).append(s)
     rows = list(groups.values()) if len(groups) < len(views) else [views[i : i + 4] for i in range(0, len(views), 4)]
+    rows = [row[i : i + 5] for row in rows for i in range(0, len(row), 5)]
     columns = max(map(len, rows))
     ratio = max(0.3, min(1.2, max(s.size[1] / s.size[0] for s in views if s.size)))
     poses = any(s.joints is not None for s in views)
@@ -134,8 +135,8 @@ def draw_cameras(data):
         side.plot(z, rank, "o", color=colour, ms=5)
         pitch = math.degrees(-math.asin(max(-1.0, min(1.0, R[2, 2].item()))))
         side.annotate(f"{seq}  pitch {pitch:.0f}°", (z, rank), (7, 0), textcoords="offset points", va="center", fontsize=8)
-    plan.set(aspect="equal", xlabel="world X, m", ylabel="world Y, m", title="plan, circle of 2.5 m about the origin")
-    side.set(xlabel="height above the floor, m", yticks=[], title="height and pitch (positive looks down)")
+    plan.set(aspect="equal", xlabel="world X (m)", ylabel="world Y (m)", title="plan, circle of 2.5 m about the origin")
+    side.set(xlabel="height above the floor (m)", yticks=[], title="height and pitch (positive looks down)")
     side.set_xlim(0, 1.25 * max(z for _, _, z in where.values()))
     for ax in (plan, side):
         ax.grid(color="#dddddd", lw=0.6, axis="both" if ax is plan else "x")

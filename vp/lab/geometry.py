@@ -37,7 +37,7 @@ def formula_errors(stature=1750.0, focal=1400.0, size=(1920, 1080)):
 
 
 def stature_error(spread=0.05, focal=1400.0):
-    """Depth error per depth, mm/m, of a person `spread` taller than assumed: (n,) at 2, 3, ... 10 m."""
+    """mm per m of computed depth by which a person `spread` taller than assumed is further away: (n,) at computed 2, 3, ... 10 m."""
     d = np.arange(2000, 10001, 1000.0)
     h_img = image_height(focal, 1.0, 1750.0 * (1 + spread), 0.0, d * (1 + spread))  # what the taller person shows
     return 1000 * (d * (1 + spread) - depth_from_height(focal, 1.0, 1750.0, 0.0, h_img)) / d

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import resource
 import shutil
 import sys
@@ -82,6 +83,11 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
         memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
         facts = {"seconds": round(time.time() - start, 1), "peak_mb": round(memory)}
         (work / "facts.json").write_text(json.dumps(facts))
+        nb = json.loads((work / "nb.ipynb").read_text())
+        for cell in nb["cells"]:
+            if cell["cell_type"] == "markdown":  # links that are meant from the folder of the notebooks
+                cell["source"] = re.sub(r"(?<=\]\()[^)#:]+(?=\))", lambda m: _link(m[0], out), "".join(cell["source"]))
+        (work / "nb.ipynb").write_text(json.dumps(nb, indent=1, ensure_ascii=False))
         os.replace(rows, out / f"{name}.jsonl")
         os.replace(work / "facts.json", out / f"{name}.json")
         os.replace(work / "nb.ipynb", out / f"{name}.ipynb")
@@ -90,6 +96,11 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _link(target, out):
+    there = FOLDER / target
+    return os.path.relpath(there, out) if there.exists() else target
 
 
 @contextlib.contextmanager
@@ -159,6 +170,9 @@ def refresh(name, profile="quick"):
     with tempfile.TemporaryDirectory() as out:
         execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": "2"})
         nb = json.loads((Path(out) / f"{name}.ipynb").read_text())
+        original = json.loads((FOLDER / f"{name}.ipynb").read_text())
+        for cell, before in zip(nb["cells"], original["cells"], strict=True):
+            cell["source"] = before["source"]
         rows = ROOT / "results" / "rows" / f"{name}.jsonl"
         rows.parent.mkdir(parents=True, exist_ok=True)
         made = Path(out) / f"{name}.jsonl"

@@ -26,7 +26,8 @@ def main(rows=(), out=None, quiet=False):
     rows: files or folders of rows (default results/);  out: default figures/results/.  InputError as of `results.load`.
     """
     out = Path(out or results.ROOT / "figures" / "results")
-    rows = results.load(*(rows or [results.ROOT / "results"]))
+    source = [str(r) for r in rows] or [str(results.ROOT / "results")]
+    rows = results.load(*source)
     if not rows:
         print("no rows found: run notebooks first (vp reproduce), or name files or folders with --rows")
         return 0
@@ -49,7 +50,7 @@ def main(rows=(), out=None, quiet=False):
     index.append(f"\n## Claims\n\n{ledger.counts}: [claims.md](claims.md)\n")
     results.write_atomic(out / "README.md", "".join(index))
     if not quiet:
-        print(f"{len(rows)} rows, {ledger.counts}; tables and figures in {out}")
+        print(f"{len(rows)} rows from {', '.join(source)}, {ledger.counts}; tables and figures in {out}")
     return 0
 
 

@@ -18,7 +18,13 @@ from vp.errors import InputError
 from vp.lab import claims, notebooks, profiles, report, results
 
 SNAKEFILE = notebooks.ROOT / "workflow" / "Snakefile"
-DATA = ("panoptic", "muco", "mupots", "coco", "bvh")  # what --data NAME=ROOT knows; a notebook declares NAME_root
+DATA = {  # what --data NAME=ROOT knows, and files that such a folder has; a notebook declares NAME_root
+    "panoptic": ("calibration_*.json", "hdPose3d_stage1*"),
+    "muco": ("MuCo-3DHP*.json",),
+    "mupots": ("MuPoTS-3D*.json", "annot.mat", "cameras.json"),
+    "coco": ("person_keypoints*.json",),
+    "bvh": ("*.bvh",),
+}
 
 
 def plan(profile="quick", only=(), data=(), seeds=(0,)):
@@ -48,20 +54,25 @@ def plan(profile="quick", only=(), data=(), seeds=(0,)):
 
 def _choose(only):
     known = notebooks.names()
+    chosen = []
     for name in only:
-        if name not in known:
+        meant = [k for k in known if k == name] or [k for k in known if k.startswith(name)]  # "01" is enough
+        if len(meant) != 1:
             raise InputError(f"no notebook {name!r}", "--only", f"one of {', '.join(known)}")
-    return list(only) or known
+        chosen += [k for k in meant if k not in chosen]
+    return chosen or known
 
 
 def _roots(data):
     roots = {}
     for item in data:
-        name, eq, root = item.partition("=")
-        if not eq or name not in DATA:
+        name, _, root = item.partition("=")
+        if not root or name not in DATA:
             raise InputError(f"{item!r} is not NAME=ROOT", "--data", f"NAME is one of {', '.join(DATA)}")
         if not Path(root).is_dir():
             raise InputError(f"{root} is not a folder", f"--data {name}")
+        if not any(next(Path(root).rglob(pattern), None) for pattern in DATA[name]):
+            raise InputError(f"nothing of {name} in {root}", f"--data {name}", f"looked for {', '.join(DATA[name])}")
         roots[name] = str(Path(root).resolve())
     return roots
 
@@ -82,6 +93,8 @@ def _code_hash():
 def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False, retries=0, runs=None):
     """Run the plan; prints one progress line, a table of seconds and memory, the claims.  Returns the exit code."""
     profile = profiles.resolve(profile).name
+    if retries < 0 or (cores is not None and cores < 1) or len(set(seeds)) < len(seeds):
+        raise InputError("--cores is at least 1, --retries at least 0, each seed once")
     jobs, key = plan(profile, only, data, seeds)
     out = Path(runs or notebooks.ROOT / "runs").resolve() / key
     cores = cores or os.cpu_count() or 1
@@ -94,12 +107,15 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
         except OSError:
             raise RuntimeError(f"{_short(out)}: another reproduction is running in this folder (wait for it, or stop it)") from None
         failed = _run(jobs, out, key, cores, retries)
-    _table(jobs, out, failed)
+    _table(jobs, out)
     rows = [out / f"{stem}.jsonl" for stem in jobs if (out / f"{stem}.jsonl").exists()]
     if rows:
         report.main([str(r) for r in rows], str(out / "report"), quiet=True)
         print(claims.summary(results.load(rows)))
+        print("(a claim that fails is a finding, explained in its notebook; not run: data that --data would bring are missing)")
     print(f"executed notebooks, rows and report: {_short(out)}")
+    for stem, error in failed.items():
+        print(f"FAILED {error}; see {_short(out / f'{stem}.failed.ipynb')}")
     return 1 if failed else 0
 
 
@@ -167,29 +183,28 @@ def _short(path):
     return relative if len(relative) < len(str(path)) else str(path)
 
 
-def _table(jobs, out, failed):
-    """Seconds and peak memory of each notebook, from the record each one left; failures with the failing cell's error."""
+def _table(jobs, out):
+    """Seconds and peak memory of each notebook, from the record each one left."""
     width = max(map(len, jobs))
     print(f"{'notebook':{width}}  seconds  peak MB")
     for stem in jobs:
         facts = out / f"{stem}.json"
-        if stem in failed:
-            print(f"{stem:{width}}  FAILED   {failed[stem]}")
-        elif facts.exists():
+        if facts.exists():
             f = json.loads(facts.read_text())
             print(f"{stem:{width}}  {f['seconds']:7.1f}  {f['peak_mb']:7d}")
 
 
 def _print_plan(jobs, out, cores):
     """--dry-run: what would run, with the seconds each took last time."""
-    total = 0.0
+    total, unknown = 0.0, False
     for stem, job in jobs.items():
         facts, old = out / f"{stem}.json", out / "plan.json"
         last = json.loads(facts.read_text())["seconds"] if facts.exists() else None
         same = old.exists() and json.loads(old.read_text())["jobs"].get(stem, {}).get("state") == job["state"] and facts.exists()
-        total += 0 if same else last or 0
+        total, unknown = total + (0 if same else last or 0), unknown or (not same and last is None)
         print(f"{stem}: {'done' if same else 'to run'}" + (f" ({last:.0f} s last time)" if last else "") + f"  {job['params']}")
-    print(f"about {total / cores / 60:.1f} minutes on {cores} cores, from past runs; into {_short(out)}")
+    minutes = "unknown time" if unknown else f"about {total / cores / 60:.1f} minutes, from past runs,"
+    print(f"{minutes} on {cores} cores; into {_short(out)}")
     return 0
 
 

@@ -61,8 +61,8 @@ def pipeline():
     uv = camera.project(joints)[0].numpy()
     boxes = [(p.min(0) - (6, 9), p.max(0) + (6, 4)) for p in uv]
     fig = _figure(13, 4.6)
-    image, heat, depth = (fig.add_axes(r) for r in ((0.01, 0.24, 0.27, 0.46), (0.34, 0.52, 0.24, 0.33), (0.34, 0.09, 0.24, 0.33)))
-    roots, poses = (fig.add_axes(r, projection="3d") for r in ((0.625, 0.20, 0.185, 0.52), (0.815, 0.20, 0.185, 0.52)))
+    image, heat, depth = (fig.add_axes(r) for r in ((0.01, 0.51, 0.25, 0.34), (0.01, 0.05, 0.25, 0.34), (0.33, 0.28, 0.25, 0.34)))
+    roots, poses = (fig.add_axes(r, projection="3d") for r in ((0.615, 0.20, 0.19, 0.52), (0.81, 0.20, 0.19, 0.52)))
 
     order = np.argsort(-joints[:, 2, 0].numpy())
     image.imshow(np.linspace(0.97, 0.84, 128)[:, None] * np.ones((128, 240)), cmap="gray", vmin=0, vmax=1)
@@ -76,7 +76,7 @@ def pipeline():
         heat.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec="white", lw=1.2))
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
         light = gate[int(y), int(x)] > 4
-        depth.text(x, y, f"{gate[int(y), int(x)]:.1f} m", ha="center", va="center", fontsize=8, color="white" if light else INK)
+        depth.text(x, y, f"{gate[int(y), int(x)]:.1f} m", ha="center", va="center", fontsize=7, color="white" if light else INK)
     depth.imshow(gate, cmap="viridis_r")
     depth.set_facecolor("#eeeeee")
     for ax in (image, heat, depth):
@@ -90,24 +90,24 @@ def pipeline():
         _limbs(poses, joints[i].numpy(), PEOPLE[i], 2.5)
 
     for ax, title, note, gap in (
-        (image, "Image", "notebooks 03-06: why depth read off it\nfails on new cameras, scenes, poses", 0.03),
-        (heat, "AGR: heatmaps, boxes (Eq. 1-3; 07, 08)", "", 0),
-        (depth, "Depth estimator, DE (Eq. 4; 09)", "", 0),
-        (roots, "Root estimation, REN", "Eq. 5, 6; notebook 09", 0.03),
-        (poses, "Pose estimation, PEN", "Eq. 7, 8; notebook 10", 0.03),
+        (image, "Image", "", 0),
+        (heat, "AGR: heatmaps and boxes (Eq. 1-3)", "", 0),
+        (depth, "Depth estimator, DE", "Eq. 4", 0.03),
+        (roots, "Root estimation, REN", "Eq. 5, 6", 0.03),
+        (poses, "Pose estimation, PEN", "Eq. 7, 8", 0.03),
     ):
         box = ax.get_position()
         fig.text(box.x0 + box.width / 2, box.y1 + 0.018, title, ha="center", fontsize=10, weight="bold", color=INK)
         fig.text(box.x0 + box.width / 2, box.y0 - gap, note, ha="center", va="top", fontsize=9, color="#555555")
     arrow = {"arrowstyle": "-|>", "mutation_scale": 16, "lw": 1.6, "color": INK, "transform": fig.transFigure}
     for x0, y0, x1, y1 in (
-        (0.285, 0.47, 0.335, 0.64), (0.355, 0.515, 0.355, 0.43), (0.585, 0.68, 0.64, 0.56), (0.585, 0.26, 0.64, 0.38),
-        (0.795, 0.46, 0.832, 0.46),
+        (0.135, 0.515, 0.135, 0.445), (0.265, 0.22, 0.325, 0.40), (0.585, 0.45, 0.635, 0.45), (0.265, 0.12, 0.66, 0.26),
+        (0.79, 0.45, 0.83, 0.45),
     ):  # fmt: skip
         fig.add_artist(FancyArrowPatch((x0, y0), (x1, y1), **arrow))
-    fig.text(0.145, 0.94, "first stage: learned on any 2D data", ha="center", fontsize=11.5, color=PEOPLE[1])
-    fig.text(0.665, 0.94, "second stage: learned on virtual people and virtual cameras alone", ha="center", fontsize=11.5, color=PEOPLE[0])
-    fig.add_artist(Line2D([0.31, 0.31], [0.04, 0.98], color=SOFT, ls="--", lw=1))
+    fig.text(0.135, 0.94, "first stage: learned on 2D data", ha="center", fontsize=11.5, color=PEOPLE[1])
+    fig.text(0.65, 0.94, "second stage: learned on virtual people and virtual cameras alone", ha="center", fontsize=11.5, color=PEOPLE[0])
+    fig.add_artist(Line2D([0.295, 0.295], [0.02, 0.98], color=SOFT, ls="--", lw=1))
     return fig
 
 
@@ -126,14 +126,14 @@ def conventions():
         world.text(*(np.array([1000, 2000, 0]) + d * 1.25), name, fontsize=10, color=INK, ha="center")
     for row, name, colour in zip(camera.R.numpy(), ("x right", "y down", "z forward"), PEOPLE, strict=True):
         world.quiver(*centre, *(row * 1200), color=colour, lw=2, arrow_length_ratio=0.15)
-        world.text(*(centre + row * 1550), name, fontsize=9, color=colour, ha="center")
+        world.text(*(centre + row * 1700), name, fontsize=9, color=colour, ha="center")
     world.plot(*centre[:, None], "s", color=INK, ms=5)
     fig.text(0.165, 0.9, "World: mm, Z up, floor Z = 0\nCamera: x right, y down, z forward", ha="center", va="center", fontsize=10)
 
     uv = camera.project(joints)[0].numpy()
     for i in range(3):
         _limbs(image, uv[i], SOFT, 2.5)
-    image.set(xlim=(-0.5, 239.5), ylim=(127.5, -0.5), xlabel="u, px", ylabel="v, px", aspect="equal")
+    image.set(xlim=(-0.5, 239.5), ylim=(127.5, -0.5), xlabel="u (px)", ylabel="v (px)", aspect="equal")
     image.annotate("", (70, 6), (6, 6), arrowprops={"arrowstyle": "-|>", "color": PEOPLE[0], "lw": 2})
     image.annotate("", (6, 60), (6, 6), arrowprops={"arrowstyle": "-|>", "color": PEOPLE[1], "lw": 2})
     image.text(74, 9, "u", color=PEOPLE[0], weight="bold")
@@ -146,7 +146,7 @@ def conventions():
             pixel.plot(k * s - 0.5 + s / 2, offset + s / 4, "o", color=colour, ms=3 + s)
             pixel.text(k * s - 0.5 + s / 2, offset + s / 4 + 0.22 * s, str(k), ha="center", color=colour, fontsize=9)
         pixel.text(7.7, offset + s / 4, name, color=colour, va="center", fontsize=9)
-    pixel.set(xlim=(-0.7, 11.5), ylim=(2.4, -0.2), yticks=[], xlabel="u, px of the image")
+    pixel.set(xlim=(-0.7, 11.5), ylim=(2.4, -0.2), yticks=[], xlabel="u of the image (px)")
     pixel.set_xticks(range(8))
     for side in ("left", "right", "top"):
         pixel.spines[side].set_visible(False)

@@ -56,7 +56,7 @@ def png(fig):
 
     out = io.BytesIO()
     with context():
-        fig.savefig(out, format="png", dpi=DPI, metadata={"Software": None})
+        fig.savefig(out, format="png", dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06)
     picture = Image.open(out).convert("RGB")
     if len(picture.getcolors(1 << 24)) > 60_000:
         return out.getvalue()
