@@ -88,7 +88,7 @@ def test_only_takes_a_beginning_and_no_notebook_twice():
     assert set(jobs) == {"00_start_here"}
 
 
-@pytest.mark.parametrize("option", [["--cores", "0"], ["--retries", "-1"], ["--seeds", "1", "1"]])
+@pytest.mark.parametrize("option", [["--cores", "0"], ["--retries", "-1"], ["--seeds", "1", "1"], ["--seeds", "-1"]])
 def test_impossible_numbers(option):
     run = subprocess.run([*VP, "--dry-run", *option], capture_output=True, text=True)
     assert run.returncode == 2
@@ -134,6 +134,76 @@ def rows_of(run):
     """All result rows of a run without what may differ."""
     rows = {p.name: [json.loads(line) for line in p.read_text().splitlines()] for p in sorted(run.rglob("[0-9]*.jsonl"))}
     return {name: [{k: v for k, v in r.items() if k not in results.PROVENANCE_COLUMNS} for r in part] for name, part in rows.items()}
+
+
+def run(folder, tmp_path, *options):
+    env = {**os.environ, "VP_NOTEBOOKS": str(folder)}
+    return subprocess.run([*VP, "--runs", tmp_path / "runs", *options], capture_output=True, text=True, env=env)
+
+
+def test_a_failing_notebook_is_told_last_and_the_others_are_kept(folder, tmp_path):
+    write(folder / "a.ipynb", "raise ValueError('broken on purpose')")
+    write(folder / "b.ipynb", "1")
+    done = run(folder, tmp_path)
+    assert done.returncode == 1
+    assert "FAILED a, cell [3]: ValueError: broken on purpose; see" in done.stdout.splitlines()[-1]
+    assert (tmp_path / "runs/smoke/b.ipynb").exists()
+    assert not (tmp_path / "runs/smoke/a.ipynb").exists()
+    write(folder / "a.ipynb", "1")
+    again = run(folder, tmp_path)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "  b: " not in again.stdout, "b was finished and ran again"
+
+
+def test_a_job_that_is_killed_is_told(folder, tmp_path):
+    write(folder / "a.ipynb", "import os, psutil; psutil.Process(os.getppid()).kill()")
+    done = run(folder, tmp_path)
+    assert done.returncode == 1
+    assert "FAILED a" in done.stdout.splitlines()[-1]
+
+
+def test_retries(folder, tmp_path):
+    flag = tmp_path / "flag"
+    code = f"from pathlib import Path; p = Path({str(flag)!r}); first = not p.exists(); p.touch(); assert not first"
+    write(folder / "a.ipynb", code)
+    assert run(folder, tmp_path).returncode == 1
+    flag.unlink()
+    write(folder / "a.ipynb", code + "  # again")
+    done = run(folder, tmp_path, "--retries", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_stopping_the_front_alone_stops_its_jobs(folder, tmp_path, how):
+    loop = f"for _ in range(120): Path({str(tmp_path / 'alive')!r}).touch(); time.sleep(0.25)"
+    write(folder / "a.ipynb", "import time; from pathlib import Path\n" + loop)
+    env = {**os.environ, "VP_NOTEBOOKS": str(folder)}
+    front = subprocess.Popen([*VP, "--runs", tmp_path / "runs"], env=env, start_new_session=True, stdout=subprocess.DEVNULL)
+    end = time.time() + 60
+    while not (tmp_path / "alive").exists() and time.time() < end:
+        time.sleep(0.1)
+    os.kill(front.pid, how)
+    assert front.wait(timeout=20) != 0
+    time.sleep(4)
+    assert time.time() - (tmp_path / "alive").stat().st_mtime > 1.5, "the notebook still runs"
+    write(folder / "a.ipynb", "1")
+    done = run(folder, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_output_that_went_missing_is_made_again(folder, tmp_path):
+    write(folder / "a.ipynb", "1")
+    assert run(folder, tmp_path).returncode == 0
+    (tmp_path / "runs/smoke/a.ipynb").unlink()
+    assert run(folder, tmp_path).returncode == 0
+    assert (tmp_path / "runs/smoke/a.ipynb").exists()
+
+
+def test_odd_parameters_cell_is_one_line(folder):
+    write(folder / "a.ipynb", "1", parameters="print('no')")
+    with pytest.raises(InputError, match="one literal assignment per line"):
+        reproduce.plan("smoke")
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ def parser():
 
     c = sub.add_parser("reproduce", help="run the notebooks as a batch, resuming where it stopped")
     c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short or paper")
-    c.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these notebooks (01 is short for 01_pinhole_depth)")
+    c.add_argument("--only", nargs="+", default=[], action="extend", metavar="NAME", help="only these notebooks (01 is short for 01_pinhole_depth)")
     c.add_argument("--data", nargs="+", default=[], action="extend", metavar="NAME=ROOT", help="real data folders, e.g. panoptic=DIR")
     c.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds of the notebooks that take one (default 0)")
     c.add_argument("--cores", type=int, help="notebooks at once (default: all cores)")

@@ -23,7 +23,7 @@ from vp.errors import InputError
 from vp.lab import profiles, results
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "notebooks"
+FOLDER = Path(os.environ.get("VP_NOTEBOOKS") or ROOT / "notebooks").resolve()
 
 
 def names():
@@ -35,8 +35,11 @@ def parameters(path):
     """{name: default} of a notebook's parameters: the assignments of its cell tagged `parameters` (literals, one a line)."""
     for cell in json.loads(Path(path).read_text())["cells"]:
         if "parameters" in cell["metadata"].get("tags", []):
-            lines = ast.parse("".join(cell["source"])).body
-            return {(x.target if isinstance(x, ast.AnnAssign) else x.targets[0]).id: ast.literal_eval(x.value) for x in lines}
+            try:
+                lines = ast.parse("".join(cell["source"])).body
+                return {(x.target if isinstance(x, ast.AnnAssign) else x.targets[0]).id: ast.literal_eval(x.value) for x in lines}
+            except (SyntaxError, ValueError, AttributeError):
+                raise InputError("the cell tagged parameters is not one literal assignment per line", path) from None
     return {}
 
 
@@ -48,7 +51,7 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
     """Run notebooks/NAME.ipynb into folder `out`: NAME.ipynb, NAME.jsonl (its rows) and NAME.json (seconds, peak memory).
 
     params: {parameter: value}; env: further environment of the kernel; timeout_s: per cell; progress: a file told "cell/cells".
-    All three files appear together at the end, by renaming.  InputError for an unknown parameter; CellFailed when a cell raises or
+    They appear at the end, by renaming, the notebook last.  InputError for an unknown parameter; CellFailed when a cell raises or
     times out (the notebook so far is then kept as NAME.failed.ipynb).
     """
     import papermill
@@ -62,6 +65,9 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
     out.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=out))
     rows, start, sockets = work / "rows.jsonl", time.time(), tempfile.mkdtemp(prefix="vp-")
+    if len(sockets) > 80:  # a socket's path has at most some 100 characters
+        os.rmdir(sockets)
+        sockets = tempfile.mkdtemp(prefix="vp-", dir="/tmp")
     rows.touch()
     try:
         _register_engine(progress)

@@ -9,8 +9,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -93,8 +95,8 @@ def _code_hash():
 def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False, retries=0, runs=None):
     """Run the plan; prints one progress line, a table of seconds and memory, the claims.  Returns the exit code."""
     profile = profiles.resolve(profile).name
-    if retries < 0 or (cores is not None and cores < 1) or len(set(seeds)) < len(seeds):
-        raise InputError("--cores is at least 1, --retries at least 0, each seed once")
+    if retries < 0 or (cores is not None and cores < 1) or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise InputError("--cores is at least 1, --retries and --seeds at least 0, each seed once")
     jobs, key = plan(profile, only, data, seeds)
     out = Path(runs or notebooks.ROOT / "runs").resolve() / key
     cores = cores or os.cpu_count() or 1
@@ -102,11 +104,8 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
         return _print_plan(jobs, out, cores)
     out.mkdir(parents=True, exist_ok=True)
     with open(out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases it when this process dies, however it dies
-        except OSError:
-            raise RuntimeError(f"{_short(out)}: another reproduction is running in this folder (wait for it, or stop it)") from None
-        failed = _run(jobs, out, key, cores, retries)
+        _acquire(lock, out)
+        failed = _run(jobs, out, key, cores, retries, lock)
     _table(jobs, out)
     rows = [out / f"{stem}.jsonl" for stem in jobs if (out / f"{stem}.jsonl").exists()]
     if rows:
@@ -115,35 +114,56 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
         print("(a claim that fails is a finding, explained in its notebook; not run: data that --data would bring are missing)")
     print(f"executed notebooks, rows and report: {_short(out)}")
     for stem, error in failed.items():
-        print(f"FAILED {error}; see {_short(out / f'{stem}.failed.ipynb')}")
+        kept = out / f"{stem}.failed.ipynb"
+        print(f"FAILED {error}" + (f"; see {_short(kept)}" if kept.exists() else ""))
     return 1 if failed else 0
 
 
-def _run(jobs, out, key, cores, retries):
+def _acquire(lock, out, patience_s=10):
+    """Take the lock of a run's folder.  Snakemake inherits it: it is free when both are gone, however they went; the kernel sees to it."""
+    end = time.time() + patience_s  # what a killed run left behind ends within seconds (`_leash`)
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.time() > end:
+                raise RuntimeError(f"{_short(out)}: another reproduction is running in this folder (wait for it, or stop it)") from None
+            time.sleep(0.2)
+
+
+def _run(jobs, out, key, cores, retries, lock):
     """Snakemake on the plan, in its own folder, under our lock; returns {stem: error}."""
     progress = out / ".progress"
     shutil.rmtree(progress, ignore_errors=True)
-    progress.mkdir()
+    progress.mkdir(exist_ok=True)
     for leftover in [*out.glob(".[0-9a-z]*.*/"), *out.glob("seed*/.*.*/")]:  # work folders of a killed run
         if leftover.name not in (".snakemake", ".progress"):
             shutil.rmtree(leftover, ignore_errors=True)
     results.write_atomic(out / "plan.json", json.dumps({"jobs": jobs, "out": str(out), "python": sys.executable}, indent=1))
     command = [
         sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out), "--cores", str(cores),
-        "--config", f"plan={out / 'plan.json'}", "--nolock", "--rerun-incomplete", "--rerun-triggers", "params",
-        "--keep-going", "--retries", str(retries), "--quiet", "all", "--nocolor",
+        "--nolock", "--rerun-incomplete", "--rerun-triggers", "params", "--keep-going", "--retries", str(retries),
+        "--quiet", "progress", "--nocolor",
     ]  # fmt: skip
     log = out / "snakemake.log"
+    env = {**os.environ, "VP_PLAN": str(out / "plan.json"), "VP_FRONT": str(os.getpid())}
     with log.open("w") as f:
-        process = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, pass_fds=[lock.fileno()])
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop is asked to stop
         try:
             _watch(process, jobs, out, key)
         except KeyboardInterrupt:
+            process.kill()  # its jobs end when we do (`_leash`); what was finished stays
             process.wait()
             print("\ninterrupted; the same command goes on from here")
             raise SystemExit(1) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
     errors = {stem: (progress / _flat(stem)).with_suffix(".error") for stem in jobs}
     failed = {stem: p.read_text() for stem, p in errors.items() if p.exists()}
+    if process.returncode:  # a job that was killed left no word, and its outputs are gone
+        silent = [s for s in jobs if s not in failed and not (out / f"{s}.json").exists()]
+        failed |= {s: f"{s}: stopped without a word (killed, out of memory?)" for s in silent}
     if process.returncode and not failed:
         tail = [line for line in log.read_text().splitlines() if line.strip()]
         raise RuntimeError(f"snakemake stopped ({log}): {tail[-1] if tail else process.returncode}")
@@ -208,10 +228,22 @@ def _print_plan(jobs, out, cores):
     return 0
 
 
+def _leash():
+    """End this job when the front is gone: a run whose front was killed must not go on under the next one."""
+    front = int(os.environ.get("VP_FRONT", "0"))
+    while front:
+        try:
+            os.kill(front, 0)
+        except ProcessLookupError:
+            os._exit(1)
+        time.sleep(0.5)
+
+
 def job(plan_file, stem):
     """One job of the plan, called by the Snakefile; failures are told to the front through the progress folder."""
     the_plan = json.loads(Path(plan_file).read_text())
     spec, out = the_plan["jobs"][stem], Path(the_plan["out"])
+    threading.Thread(target=_leash, daemon=True).start()
     mark = out / ".progress" / _flat(stem)
     mark.with_suffix(".error").unlink(missing_ok=True)
     mark.touch()

@@ -67,6 +67,13 @@ def rotation(pitch, roll, yaw):
     return Rz @ Rx @ Ry
 
 
+def rotations(bends):
+    """`rotation` for a batch, in radian: bends (..., 3) = (pitch, roll, yaw) -> (..., 3, 3), any dtype and device; differentiable."""
+    (cp, cr, cy), (sp, sr, sy) = bends.cos().unbind(-1), bends.sin().unbind(-1)
+    rows = [cy * cp + sy * sr * sp, -sy * cr, -cy * sp + sy * sr * cp, sy * cp - cy * sr * sp, cy * cr, -sy * sp - cy * sr * cp]
+    return torch.stack([*rows, cr * sp, sr, cr * cp], -1).unflatten(-1, (3, 3))
+
+
 def forward_kinematics(offsets, rotations):
     """Joint positions from bone vectors (..., 17, 3) mm and joint rotations (..., 17, 3, 3): (..., 17, 3) mm, mid-hip at the origin.
 
