@@ -100,3 +100,22 @@ def check_repair(function):
     R = Camera.from_angles(0.3, 1.0).R.numpy()
     mirrored = R * np.array([1.0, -1.0, 1.0])
     return _check(function, [({"R": R}, R), ({"R": mirrored}, R)], "")
+
+
+def check_gaussian(function):
+    """07: function(x, u, sigma) -> value of one Gaussian of height 1 at position x (2,) for a joint at u (2,), px."""
+    cases = [
+        ({"x": [3.0, 4.0], "u": [3.0, 4.0], "sigma": 2.0}, 1.0),
+        ({"x": [5.0, 4.0], "u": [3.0, 4.0], "sigma": 2.0}, math.exp(-0.5)),
+        ({"x": [0.0, 0.0], "u": [3.0, 4.0], "sigma": 5.0}, math.exp(-0.5)),
+    ]
+    return _check(function, cases, "")
+
+
+def check_box_distances(function):
+    """07: function(root, box) -> distances (4,) px from the root (x, y) to the left, top, right, bottom edge of the box x0 y0 x1 y1."""
+    cases = [
+        ({"root": [10.0, 20.0], "box": [4.0, 5.0, 18.0, 60.0]}, [6.0, 15.0, 8.0, 40.0]),
+        ({"root": [0.5, 2.5], "box": [0.0, 0.0, 1.0, 4.0]}, [0.5, 2.5, 0.5, 1.5]),
+    ]
+    return _check(function, cases, "px")

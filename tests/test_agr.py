@@ -185,6 +185,11 @@ def test_who_is_on_top_and_who_has_no_stamp():
     assert (out.boxes[0, 2, ::2] <= 239.5).all()
 
 
+@pytest.mark.parametrize(("x", "y", "inside"), [(-0.5, 0, True), (-0.6, 0, False), (959.4, 511.4, True), (960, 9, False), (9, 512, False)])
+def test_the_image_ends_half_a_pixel_beyond_its_last_pixel(x, y, inside):
+    assert agr(*blob(at=(x, y))).root_valid.item() == inside
+
+
 # ---- who is there ----------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """The camera against naive formulas, OpenCV, hand-computed numbers and itself (round trips, batches, gradients)."""
 
 import math
+import time
 
 import cv2
 import numpy as np
@@ -164,6 +165,18 @@ def test_missing_points_stay_out_of_gradients(dist):
     assert (points.grad[~valid] == 0).all()
 
 
+def test_pixels_without_floor_stay_out_of_gradients():
+    cam = Camera.from_angles(0.0, 0.0, 0.0, (0.0, 0.0, 1500.0))
+    R, t = (x.clone().requires_grad_() for x in (cam.R, cam.t))
+    uv = torch.tensor([[900, 900], [900, 539.5], [900, 100], [float("nan"), 0]], dtype=T64, requires_grad=True)  # on, level, above, unknown
+    floor, ok = Camera(R, t, cam.f, cam.c, cam.size).on_floor(uv)
+    assert ok.tolist() == [True, False, False, False]
+    floor[ok].sum().backward()
+    assert all(x.grad.isfinite().all() for x in (R, t, uv))
+    assert uv.grad[0].abs().min() > 0
+    assert (uv.grad[1:] == 0).all()
+
+
 def test_near_and_behind_are_invalid_not_clamped():
     cam = camera()
     along = torch.tensor([-1000.0, 0.0, MIN_DEPTH * 0.99, MIN_DEPTH * 1.01, 1e6], dtype=T64)
@@ -192,6 +205,34 @@ def test_beyond_the_fold_is_invalid():
     # a pixel farther out than the fold reaches (2/3 of its radius) is seen by no direction
     _, ok = cam.normalise(torch.tensor([[1000 * fold * 2 / 3 - 1, 0], [1000 * fold * 2 / 3 + 1, 0]], dtype=T64))
     assert ok.tolist() == [True, False]
+
+
+def fold_radius_by_roots(dist):
+    """The same, one camera at a time: smallest positive root s = r² of the slope 1 + 3 k1 s + 5 k2 s² + 7 k3 s³."""
+    radii = []
+    for k1, k2, _, _, k3 in dist.reshape(-1, 5).tolist():
+        s = np.roots([x if abs(x) > 1e-12 else 0.0 for x in (7 * k3, 5 * k2, 3 * k1, 1.0)])
+        s = s[(np.abs(s.imag) < 1e-9) & (s.real > 0)].real
+        radii.append(math.sqrt(s.min()) if len(s) else math.inf)
+    return torch.tensor(radii, dtype=T64).reshape(dist.shape[:-1])
+
+
+def test_fold_radius_of_many_cameras_equals_the_loop_over_roots():
+    rng = np.random.default_rng(0)
+    dist = rng.normal(0, 0.3, (500, 4, 5)) * 10.0 ** rng.integers(-3, 1, (500, 4, 5))
+    dist[rng.random(dist.shape) < 0.3] = 0
+    dist[0] = [[0] * 5, [0.1, 0, 0, 0, 0], [-0.3, 1e-300, 0, 0, -1e-315], DIST]
+    dist = torch.from_numpy(dist)
+    want = fold_radius_by_roots(dist)
+    start = time.perf_counter()
+    got = fold_radius(dist)
+    assert time.perf_counter() - start < 0.2  # 2000 cameras; the loop takes most of a second
+    assert 0.2 < want.isinf().double().mean() < 0.8
+    assert torch.equal(got.isinf(), want.isinf())
+    assert torch.allclose(got[~got.isinf()], want[~want.isinf()], rtol=1e-9)
+    assert fold_radius(torch.full((5,), -1e-320, dtype=T64)) > 1e6
+    assert fold_radius(dist[0, 3]).shape == ()
+    assert fold_radius(dist[:0]).shape == (0, 4)
 
 
 # ---- where the camera is -----------------------------------------------------------------------------------------------------------
@@ -234,6 +275,58 @@ def test_look_at():
     pole = Camera.look_at(centre[0], target[0]).project(target[0] + torch.tensor([[0, 0, 300], [0, 0, -300]], dtype=T64))[0]
     assert (pole[:, 0] - 959.5).abs().max() < 1e-9
     assert pole[0, 1] < 539.5 < pole[1, 1]
+
+
+@pytest.mark.parametrize(
+    "shapes",  # of pitch, yaw, roll, focal and the centres
+    [((), (), (), (), (4,)), ((), (), (), (4,), ()), ((3, 1), (4,), (), (1, 4), (3, 1)), ((), (2,), (), (), (5, 2)),
+     ((), (), (4,), (1,), (1,))],
+)  # fmt: skip
+def test_angles_focal_and_centre_broadcast(shapes):
+    g = torch.Generator().manual_seed(0)
+    lead = np.broadcast_shapes(*shapes)
+    pitch, yaw, roll, focal = (torch.rand(s, generator=g, dtype=T64) for s in shapes[:4])
+    centre = 1000 * torch.rand(*shapes[4], 3, generator=g, dtype=T64)
+    cam = Camera.from_angles(pitch, yaw, roll, centre, 1000 + focal)
+    assert (cam.R.shape, cam.t.shape, cam.f.shape, cam.c.shape) == ((*lead, 3, 3), (*lead, 3), (*lead, 2), (*lead, 2))
+    whole = [np.broadcast_to(x.numpy(), lead) for x in (pitch, yaw, roll, 1000 + focal)]
+    centres = np.broadcast_to(centre.numpy(), (*lead, 3))
+    for i in np.ndindex(*lead):
+        one = Camera.from_angles(*(float(x[i]) for x in whole[:3]), centres[i].tolist(), float(whole[3][i]))
+        for name in ("R", "t", "f", "c"):
+            assert torch.allclose(getattr(cam[i], name), getattr(one, name), atol=1e-12), name
+
+
+def test_shapes_that_do_not_broadcast():
+    for bad in ({"pitch": torch.zeros(3), "focal": torch.ones(4)}, {"centre": (0.0, 1.0)}, {"centre": 1500.0}):
+        with pytest.raises(InputError, match="do not broadcast") as e:
+            Camera.from_angles(**{"pitch": 0.1, "yaw": 0.0, **bad})
+        assert "\n" not in str(e.value)
+
+
+def test_look_at_itself_is_an_error():
+    for centre in ((1.0, 2.0, 3.0), torch.tensor([[0.0, 0, 0], [1, 2, 3]])):
+        with pytest.raises(InputError, match="coincide"):
+            Camera.look_at(centre, (1.0, 2.0, 3.0))
+    assert Camera.look_at((1.0, 2.0, 3000.0), (1.0, 2.0, 0.0)).pitch_deg.item() == pytest.approx(90)  # straight down is a direction
+
+
+def test_whole_numbers_are_points_too():
+    cam = camera(DIST)
+    world = torch.tensor([[0, 0, 0], [100, -50, 1700], [900, 800, 0]])
+    uv, depth, valid = cam.project(world)
+    want = cam.project(world.double())
+    assert uv.dtype == T64
+    assert valid.all()
+    assert all(torch.equal(a, b) for a, b in zip((uv, depth, valid), want))
+    assert torch.equal(cam.to_camera(world), cam.to_camera(world.double()))
+    assert torch.equal(cam.to_world(world), cam.to_world(world.double()))
+    seen = torch.tensor([[0, 0, 3000], [500, -300, 4000]])
+    assert torch.equal(cam.project_camera(seen)[0], cam.project_camera(seen.double())[0])
+    px, far = torch.tensor([[10, 20], [960, 540], [1900, 1000]]), torch.tensor([3000, 4000, 5000])
+    assert torch.equal(cam.unproject(px, far)[0], cam.unproject(px.double(), far.double())[0])
+    for method in (cam.normalise, cam.rays, cam.on_floor):
+        assert torch.equal(method(px)[0].nan_to_num(), method(px.double())[0].nan_to_num())
 
 
 # ---- pixels of another resolution --------------------------------------------------------------------------------------------------
@@ -338,7 +431,8 @@ GOOD = {"R": np.eye(3).tolist(), "t": [0, 0, 0], "f": [1000, 1000], "c": [500, 4
         {**GOOD, "R": "x"}, {**GOOD, "R": [1, 2, 3]}, {**GOOD, "R": [[1, 0], [0, 1]]}, {**GOOD, "R": [[1, 0, 0], [0]]},
         {**GOOD, "R": (2 * np.eye(3)).tolist()}, {**GOOD, "R": np.zeros((3, 3)).tolist()}, {**GOOD, "t": [0, 0, float("nan")]},
         {**GOOD, "f": [1000, -1]}, {**GOOD, "f": 1000}, {**GOOD, "f": [1000, None]}, {**GOOD, "size": [0, 800]},
-        {**GOOD, "size": [float("inf"), 800]}, {**GOOD, "dist": [0.1, 0.2]}, {**GOOD, "dist": "none"},
+        {**GOOD, "size": [float("inf"), 800]}, {**GOOD, "size": [10.9, 800]},
+        {**GOOD, "size": [1000, 800.5]}, {**GOOD, "dist": [0.1, 0.2]}, {**GOOD, "dist": "none"},
     ],
 )  # fmt: skip
 def test_bad_cameras_are_told_in_one_line(bad):
@@ -441,8 +535,12 @@ def test_depth_from_floor_against_the_exact_ray():
     assert torch.allclose(cam.project(floor)[0], uv)
     # above the horizon (v = -f tan θ) no floor is met; a plane above the camera is met there
     sky = torch.tensor([[959.5, 539.5 - 1400 * math.tan(theta) - 5]], dtype=T64)
-    assert not cam.on_floor(sky)[1].item()
+    nothing, ok = cam.on_floor(torch.cat([uv[:1], sky, torch.tensor([[float("nan"), 0.0]], dtype=T64)]))
+    assert ok.tolist() == [True, False, False]
+    assert torch.equal(nothing[0], floor[0])
+    assert nothing[1:].isnan().all()
     assert cam.on_floor(sky, height=2500.0)[1].item()
+    assert cam.on_floor(sky, height=2500.0)[0][0, 2].item() == pytest.approx(2500)
     # 1 degree of pitch error at 1.2 m camera height and 4 m: d(depth) = about depth^2 / height per radian
     v = 1400 * math.tan(math.atan2(1200, 4000))
     wrong = depth_from_floor(1400, 1200, math.radians(1), v)

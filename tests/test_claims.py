@@ -168,6 +168,14 @@ def test_one_seed_is_said_and_several_are_pooled():
     assert judge(claim, rows_of({"method": "DE", "value": 1.0})).verdict == "not run"
 
 
+def test_what_is_computed_has_no_seed_to_speak_of():
+    rows = rows_of({"value": 10.0, "seed": 0})
+    assert judge(Claim("c", "§1", "s", measured(), 5.0, ">", sampled=False), rows).label == "holds"
+    assert judge(Claim("c", "§1", "s", measured(), 50.0, ">", sampled=False), rows).label == "fails"
+    back = judge(Claim("c", "§1", "s", measured(), 5.0, ">", sampled=False), rows).row()
+    assert [v.label for v in claims.verdicts([back]) if v.claim.id == "c"] == ["holds"]
+
+
 def test_a_row_with_its_own_interval_is_enough():
     rows = rows_of({"value": 10.0, "interval": (8.0, 12.0), "seed": 2})
     assert judge(Claim("c", "§1", "s", measured(), 5.0, ">"), rows).label == "holds (1 seed)"
@@ -191,7 +199,7 @@ def test_compared_is_paired_by_scene_and_seed():
     assert ratio.effect.value == pytest.approx(200 / 190, abs=0.02)
     fewer = {"method": "DE", "value": 1.0, "per_scene": [1.0]}
     other = rows_of({"method": "REN", "value": 1.0, "per_scene": [1.0, 2.0], "clusters": ["x", "y"]}, fewer)
-    with pytest.raises(ValueError, match="cannot be paired"):
+    with pytest.raises(InputError, match="cannot be paired"):
         judge(claim, other)
     assert judge(claim, [r for r in rows if r["method"] == "DE"]).verdict == "not run"
 
@@ -222,9 +230,40 @@ def test_verdicts_survive_the_way_through_rows(tmp_path, monkeypatch):
     back = claims.verdicts(results.load(file))
     assert [v.cells() for v in back] == [v.cells() for v in written]
     assert [v.label for v in back] == ["holds (1 seed)", "not run"]
-    broken = results.row("claim", "x", 1.0, method="holds", note={"anchor": "§1"})
-    with pytest.raises(InputError, match="not a verdict"):
-        claims.verdicts([broken])
+
+
+NOTE = {"anchor": "§1", "sentence": "s", "threshold": 1.0, "direction": ">"}
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        None,
+        "text",
+        ["text"],
+        {"anchor": "§1"},
+        {**NOTE, "threshold": "x"},
+        {**NOTE, "threshold": None},
+        {**NOTE, "threshold": 10**400},
+        {**NOTE, "threshold": math.nan},
+        {**NOTE, "threshold": ["a", "b"], "direction": "within"},
+        {**NOTE, "threshold": [1, [2]], "direction": "within"},
+        {**NOTE, "direction": ["<"]},
+        {**NOTE, "sentence": 5},
+        {**NOTE, "paper": {"a": 1}},
+        {**NOTE, "ours": 5},
+        {**NOTE, "effect": None},
+    ],
+)
+def test_a_broken_verdict_is_named_by_file_and_line(tmp_path, note):
+    good = {"experiment": "claim", "metric": "x", "value": 1.0, "method": "holds", "note": NOTE}
+    lines = [json.dumps({**good, "metric": "y"}), json.dumps({**good, "note": note})]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=r"rows\.jsonl:2: not a verdict") as e:
+        claims.summary(results.load(tmp_path))
+    assert "\n" not in str(e.value)
+    (tmp_path / "rows.jsonl").write_text(lines[0])
+    assert "claimed > 1" in claims.summary(results.load(tmp_path))
 
 
 def test_the_table_in_three_forms():
@@ -330,17 +369,37 @@ def test_claim_on_distortion_with_the_recorded_rig():
     import cv2
 
     rig = json.loads((PANOPTIC / "calibration_160906_band1.json").read_text())["cameras"]
-    bodies = [b for f in PANOPTIC.glob("hdPose3d*/*.json") for b in json.loads(f.read_text())["bodies"]]
-    points = np.concatenate([j[j[:, 3] > 0, :3] for j in (np.array(b["joints19"]).reshape(-1, 4) for b in bodies)])
-    shifts = []
+    bodies = [(f.stem, b) for f in sorted(PANOPTIC.glob("hdPose3d*/*.json")) for b in json.loads(f.read_text())["bodies"]]
+    joints = [(name, j[j[:, 3] > 0, :3]) for name, j in ((name, np.array(b["joints19"]).reshape(-1, 4)) for name, b in bodies)]
+    points, frame = np.concatenate([j for _, j in joints]), np.concatenate([[name] * len(j) for name, j in joints])
+    shifts, frames = [], []
     for c in (c for c in rig if c["type"] == "hd"):
         K, R, t, k = (np.array(c[x], dtype=float) for x in ("K", "R", "t", "distCoef"))
         rvec = cv2.Rodrigues(R)[0]
         bent, straight = (cv2.projectPoints(points, rvec, t.reshape(3), K, d)[0][:, 0] for d in (k, np.zeros(5)))
         seen = ((points @ R.T + t.reshape(3))[:, 2] > 0) & (bent >= -0.5).all(1) & (bent < [1919.5, 1079.5]).all(1)
         shifts += list(np.linalg.norm(bent - straight, axis=1)[seen])
+        frames += list(frame[seen])
     assert np.mean(shifts) == pytest.approx(9.6, abs=0.15)
-    assert verdict("distortion-shift", results.row("distortion", "shift", float(np.mean(shifts)), "px", poses="panoptic")) == "holds"
+    names = sorted(set(frames))
+    means = [float(np.mean([s for s, f in zip(shifts, frames) if f == name])) for name in names]
+    row = results.row("distortion", "shift", float(np.mean(shifts)), "px", poses="panoptic", per_scene=means, clusters=names)
+    got = judge(GEOMETRY["distortion-shift"], [row])
+    assert got.verdict == "holds"
+    assert min(means) <= got.effect.interval[0] < got.effect.value < got.effect.interval[1] <= max(means)
+    assert verdict("distortion-shift", {**row, "per_scene": None, "clusters": None}) == "inconclusive"  # recorded: a sample
+
+
+def test_sentences_say_what_is_measured():
+    said = {i: c.sentence for i, c in GEOMETRY.items()}
+    assert "averaged over clips, the median γ of a walking clip is 0.93 to 1.02" in said["gamma-walking"]  # mean of clip medians
+    assert GEOMETRY["gamma-walking"].threshold == (0.93, 1.02)
+    assert "believed 1° too flat" in said["pitch-cost"]  # too steep costs 240 mm, another number
+    assert "an identity of the relation, shown for the record" in said["stature-depth"]
+    assert "in these clips" in said["gamma-posture"]  # no interval: nothing is said of others
+    assert [i for i, c in GEOMETRY.items() if c.sampled] == ["distortion-shift", "gamma-walking"]
+    clips = results.row("gamma", "median", 0.97, "", method="walking", per_scene=[0.90, 1.04, 0.97])  # two clips outside
+    assert judge(GEOMETRY["gamma-walking"], [clips]).effect.value == 0.97
 
 
 def test_recorded_claims_do_not_run_without_data():

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from vp.data.mocap import read_bvh, read_clips
+from vp.data.mocap import ANKLE, read_bvh, read_clips
 from vp.errors import InputError
 from vp.skeleton import BVH, BVH_NAMES
+from vp.world.poses import SOLE
 
 SHARED = Path(__file__).parents[2] / "shared"
 BVH_DIR = SHARED / "data/bvh"
@@ -208,9 +209,66 @@ def test_thousands_of_frames_are_fast():
 @needs_samples
 def test_units():
     file = BVH_DIR / "bandai/dataset-1_dash_normal_001.bvh"
-    with pytest.warns(UserWarning, match=r"stature of 0\.35 m with 1 mm per unit"):
+    with pytest.warns(UserWarning, match=r"stature of 0\.34 m with 1 mm per unit"):
         assert read_bvh(file, unit_mm=1.0).unit_mm == 1.0
     assert torch.allclose(read_bvh(file, unit_mm=20.0 / 2).joints, read_bvh(file).joints)
+
+
+STICK = [  # name, parent, offset in cm, Y up: hip joints 10 to the side and 4 below, both knees bent
+    ("Hips", None, (0, 90, 0)), ("Spine", "Hips", (0, 30, 0)), ("Neck", "Spine", (0, 20, 0)), ("Head", "Neck", (0, 8, 6)),
+    ("LeftUpLeg", "Hips", (10, -4, 0)), ("LeftLeg", "LeftUpLeg", (0, -40, 0)), ("LeftFoot", "LeftLeg", (0, -24, 32)),
+    ("RightUpLeg", "Hips", (-10, -4, 0)), ("RightLeg", "RightUpLeg", (0, -40, 0)), ("RightFoot", "RightLeg", (0, 0, 40)),
+    ("LeftFootToe", "LeftFoot", (0, 0, 15)), ("RightFootToe", "RightFoot", (0, 0, 15)),
+]  # fmt: skip
+
+
+def stick(path, joints):
+    def block(name, parent, offset):
+        children = "".join(block(*j) for j in joints if j[1] == name)
+        offset = " ".join(map(str, offset))
+        return f"{'JOINT' if parent else 'ROOT'} {name}\n{{\nOFFSET {offset}\nCHANNELS 3 Zrotation Yrotation Xrotation\n{children}}}\n"
+
+    zeros = " ".join(["0"] * 3 * len(joints))
+    path.write_text(f"HIERARCHY\n{block(*joints[0])}MOTION\nFrames: 1\nFrame Time: 0.04\n{zeros}\n")
+    return path
+
+
+def test_stature_by_hand(tmp_path):
+    """Trunk 50, neck 10, hip line 4 below the hips, thigh 40, shin 40 although bent, not the toes: 144 cm from ankle to skull; head 20."""
+    clip = read_bvh(stick(tmp_path / "stick.bvh", STICK))
+    assert clip.unit_mm == 10
+    assert clip.stature == pytest.approx((1440 + 200) / (1 - 0.039))
+    wide = [(n, p, (3 * o[0], *o[1:])) for n, p, o in STICK]  # a wider pelvis makes nobody taller
+    assert read_bvh(stick(tmp_path / "wide.bvh", wide)).stature == pytest.approx(clip.stature)
+    one = [j for j in STICK if "Right" not in j[0]]  # a single leg: no middle of the hip joints, its own place counts
+    assert read_bvh(stick(tmp_path / "one.bvh", one)).stature == pytest.approx((1400 + 10 * math.hypot(10, 4) + 200) / (1 - 0.039))
+
+
+@needs_samples
+def test_upright_frames_of_the_samples_reach_the_stature():
+    """Who stands: head top and ankles are a stature apart, but for what knees, back and neck bend (1 to 20 mm there)."""
+    for name in ("bow_normal_001", "guide_active_001", "respond_normal_001", "walk-back_normal_001"):
+        clip = read_bvh(BVH_DIR / f"bandai/dataset-1_{name}.bvh")
+        joints, _ = clip.poses()
+        skull, feet = joints[:, BVH.index("skull_base"), 2], [joints[:, BVH.index(f"{side}_ankle"), 2] for side in ("left", "right")]
+        reach = (skull + 200 - torch.minimum(*feet)).max().item() / (1 - 0.039)
+        assert -20 < reach - clip.stature < 5, name
+
+
+def test_the_ankle_height_is_that_of_the_virtual_person():
+    assert ANKLE == SOLE  # readers do not import vp.world
+
+
+@pytest.mark.parametrize(("still", "frames"), [(4, 1), (3, 2)])
+def test_a_first_frame_is_a_tpose_when_most_rotations_are_zero_there(tmp_path, still, frames):
+    """Of five rotations that move afterwards four (80 %) or three (60 %) are zero in the first frame; a body at rest is no T-pose."""
+    first = ["0"] * still + ["7"] * (5 - still) + ["0"] * 4
+    path = arm(tmp_path / "arm.bvh", [" ".join(first), "1 2 3 4 5 0 0 0 0"])
+    with pytest.warns(UserWarning, match="stature"):
+        assert len(read_bvh(path, unit_mm=10.0)) == frames
+    path = arm(tmp_path / "arm.bvh", ["0 0 0 0 0 0 0 0 0"] * 2)
+    with pytest.warns(UserWarning, match="stature"):
+        assert len(read_bvh(path, unit_mm=10.0)) == 2
 
 
 def test_families_are_found_by_name(tmp_path, clip):

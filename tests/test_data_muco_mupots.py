@@ -4,6 +4,7 @@ import json
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -224,6 +225,21 @@ def test_original_matlab_annotations(tmp_path):
     uv, _, ok = samples[2].project()
     assert torch.allclose(uv[ok], samples[2].joints_px[ok], atol=1e-6)
     assert samples[0].sources["cameras"] == "level"
+
+
+@pytest.mark.parametrize(("seq", "size"), [("TS1", (2048, 2048)), ("TS5", (2048, 2048)), ("TS6", (1920, 1080)), ("TS20", (1920, 1080))])
+def test_the_documented_size_without_pictures(tmp_path, seq, size):
+    write_annotations(tmp_path)
+    (tmp_path / "TS6").rename(tmp_path / seq)
+    data = Mupots(tmp_path)
+    assert data.size(seq) == size
+    assert data.camera(seq).size == data.sample(seq, 0).size == size
+
+
+def test_the_size_of_a_picture_comes_before_the_documented_one(tmp_path):
+    write_annotations(tmp_path)
+    cv2.imwrite(str(tmp_path / "TS6" / "img_000000.jpg"), np.zeros((60, 80, 3), np.uint8))
+    assert Mupots(tmp_path).size("TS6") == (80, 60)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

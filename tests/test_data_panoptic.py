@@ -53,6 +53,15 @@ def test_centimetre_and_y_down_become_mm_and_z_up(tiny):
     assert sample.score[0, :2].tolist() == [0.8, 0.0]
 
 
+@pytest.mark.parametrize(("confidence", "known"), [(-1, False), (-0.2, False), (0, False), (0.01, True), (1, True)])
+def test_a_joint_of_no_confidence_is_missing(tiny, confidence, known):
+    scene = {"bodies": [{"id": 4, "joints15": [10, -120, 50, confidence] + [0, -100, 0, 0.5] * 14}]}
+    (tiny / "170101_test1" / "hdPose3d_stage1" / "body3DScene_00000007.json").write_text(json.dumps(scene))
+    _, joints, valid, _ = Panoptic(tiny).poses("170101_test1", 7)
+    assert valid[0].tolist() == [known] + [True] * 14
+    assert joints[0, 0].isnan().all() == (not known)
+
+
 def test_a_root_may_be_one_sequence_and_cameras_have_three_names(tiny):
     data = Panoptic(tiny / "170101_test1")
     assert data.sequences == ["170101_test1"]

@@ -11,7 +11,7 @@ import zipfile
 
 import pytest
 
-from vp.data import download
+from vp.data import download, sources
 from vp.errors import InputError
 
 SEQ = "160906_band1"
@@ -33,11 +33,12 @@ def archive(kind, files):
 
 
 class Server:
-    """files: {path: bytes}; cut: {path: how many times to break off half way}; log: the requests."""
+    """files: {path: bytes}; cut: {path: how many times to break off half way}; log: the requests; status: {path: what to answer};
+    announced: {path: its Content-Length, None for no such header}."""
 
     def __init__(self):
         server = self
-        self.files, self.cut, self.log, self.status = {}, {}, [], {}
+        self.files, self.cut, self.log, self.status, self.announced = {}, {}, [], {}, {}
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self, body=True):
@@ -46,7 +47,8 @@ class Server:
                 if content is None or self.path in server.status:
                     return self.send_error(server.status.get(self.path, 404))
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(content)))
+                if (announced := server.announced.get(self.path, str(len(content)))) is not None:
+                    self.send_header("Content-Length", announced)
                 self.end_headers()
                 if body and server.cut.get(self.path, 0) > 0:
                     server.cut[self.path] -= 1
@@ -182,9 +184,116 @@ def test_older_sequences_come_in_the_older_format(panoptic, tmp_path):
 
 def test_an_error_page_is_not_an_archive(panoptic, tmp_path):
     panoptic.files[f"/{SEQ}/hdPose3d_stage1_coco19.tar"] = b"<html>please log in</html>"
-    with pytest.raises(ConnectionError, match="not a tar archive"):
+    with pytest.raises(ConnectionError, match="not a whole tar archive"):
         fetch(panoptic, tmp_path)
     assert not (tmp_path / WHOLE[1]).exists()
+
+
+@pytest.mark.parametrize("kept", [0.5, 1024, 1024 + 511, 14000])  # within a member's data, at the end of one, in a header, in the next
+def test_half_an_archive_from_a_server_that_announces_no_size_is_refused_and_not_remembered(panoptic, tmp_path, kept):
+    tar = f"/{SEQ}/hdPose3d_stage1_coco19.tar"
+    content = archive("tar", {"hdPose3d_stage1_coco19/body3DScene_00000001.json": "{}", "more.json": '{"bodies": []}' * 2000})
+    assert content[1024:1033] == b"more.json"
+    panoptic.files[tar] = content[: int(kept if kept > 1 else kept * len(content))]
+    panoptic.announced[tar] = None
+    with pytest.raises(ConnectionError, match="tar archive"):
+        fetch(panoptic, tmp_path)
+    assert files(tmp_path) == [WHOLE[0], "checksums.txt"]
+    assert "tar" not in (tmp_path / "checksums.txt").read_text()
+    panoptic.files[tar] = content
+    fetch(panoptic, tmp_path)
+    assert (tmp_path / SEQ / "more.json").stat().st_size == 28000
+
+
+def test_a_damaged_zip_is_refused_before_it_has_a_name(server, tmp_path):
+    good = archive("zip", {"a.txt": "hello " * 1000, "b.txt": "b"})
+    server.files["/MultiPersonTestSet.zip"] = good[:60] + b"?!" + good[62:]  # is_zipfile looks at the end only
+    with pytest.raises(ConnectionError, match="damaged zip archive"):
+        fetch(server, tmp_path / "new", "mupots", None)
+    assert not (tmp_path / "new").exists()
+    server.files["/MultiPersonTestSet.zip"] = good
+    fetch(server, tmp_path, "mupots", None)
+    assert (tmp_path / "b.txt").read_text() == "b"
+
+
+def test_a_compressed_tar_is_read_to_its_end(tmp_path):
+    import gzip
+
+    packed = gzip.compress(archive("tar", {"a.txt": "hello " * 10000}))
+    (tmp_path / "a.tar").write_bytes(packed)
+    assert download._wrong(tmp_path / "a.tar") == ""
+    (tmp_path / "a.tar").write_bytes(packed[:-4])
+    assert "whole tar" in download._wrong(tmp_path / "a.tar")
+
+
+def test_a_new_archive_under_an_old_name_is_unpacked(panoptic, tmp_path):
+    fetch(panoptic, tmp_path)
+    panoptic.files["/" + WHOLE[1]] = archive("tar", {"hdPose3d_stage1_coco19/body3DScene_00000002.json": "{}"})
+    (tmp_path / WHOLE[1]).unlink()
+    sums = (tmp_path / "checksums.txt").read_text().splitlines()
+    (tmp_path / "checksums.txt").write_text("".join(f"{x}\n" for x in sums if x.startswith("#") or ".tar" not in x))  # as the hint says
+    fetch(panoptic, tmp_path)
+    assert f"{SEQ}/hdPose3d_stage1_coco19/body3DScene_00000002.json" in files(tmp_path)
+    assert sum("unpacked" in x for x in (tmp_path / "checksums.txt").read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", [f"calibration_{SEQ}.json", "mine.txt", "hdPose3d_stage1_coco19.tar"])
+def test_an_archive_overwrites_nothing(panoptic, tmp_path, name):
+    panoptic.files["/" + WHOLE[1]] = archive("tar", {"good.json": "{}", name: '{"cameras": []}'})
+    (tmp_path / SEQ).mkdir()
+    (tmp_path / SEQ / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match=f"would overwrite .*{name}") as e:
+        fetch(panoptic, tmp_path)
+    assert "\n" not in str(e.value)
+    assert (tmp_path / SEQ / "mine.txt").read_text() == "mine"
+    assert (tmp_path / WHOLE[0]).read_bytes() == panoptic.files["/" + WHOLE[0]]
+    assert not (tmp_path / SEQ / "good.json").exists()
+    assert ".tar" not in (tmp_path / "checksums.txt").read_text()
+
+
+def test_an_archive_brings_no_checksums_of_its_own(server, tmp_path):
+    server.files["/MultiPersonTestSet.zip"] = archive("zip", {"checksums.txt": f"{'0' * 64}  MultiPersonTestSet.zip\n"})
+    with pytest.raises(InputError, match=r"would overwrite .*checksums\.txt"):
+        fetch(server, tmp_path, "mupots", None)
+
+
+def test_a_file_unpacked_before_a_kill_is_no_obstacle(panoptic, tmp_path):
+    fetch(panoptic, tmp_path)
+    (tmp_path / "checksums.txt").unlink()
+    fetch(panoptic, tmp_path)
+    assert files(tmp_path) == WHOLE
+
+
+@pytest.mark.parametrize("size", ["abc", "-5", "1" * 30])
+def test_a_size_that_is_no_number_is_one_line(panoptic, tmp_path, size):
+    panoptic.announced["/" + WHOLE[0]] = size
+    with pytest.raises(ConnectionError, match="no whole file in 4 tries: the server announces") as e:
+        fetch(panoptic, tmp_path / "new")
+    assert "\n" not in str(e.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_failure_nobody_thought_of_is_one_line(panoptic, tmp_path, monkeypatch):
+    def broken(*_):
+        raise ValueError("some\nthing")
+
+    monkeypatch.setattr(download, "_announced", broken)
+    with pytest.raises(ConnectionError, match="4 tries: some thing"):
+        fetch(panoptic, tmp_path)
+
+
+def test_a_misspelt_sequence_is_one_plain_line_and_leaves_no_folder(panoptic, tmp_path):
+    with pytest.raises(InputError, match=r"no such file.*check the name"):
+        fetch(panoptic, tmp_path / "new", sequences=["160906_bend1"])
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    panoptic.http.shutdown()
+    panoptic.http.server_close()
+    for to in ("new", "mine"):
+        with pytest.raises(ConnectionError, match=r"the server 127\.0\.0\.1 was not reached; check the connection and the name") as e:
+            fetch(panoptic, tmp_path / to, sequences=["160906_bend1"])
+        assert "Pool" not in str(e.value)
+    assert [p.name for p in tmp_path.rglob("*")] == ["mine"]
 
 
 def test_a_file_that_changed_here_is_refused(panoptic, tmp_path):
@@ -234,8 +343,8 @@ def test_published_checksums_are_verified(server, tmp_path, monkeypatch):
     assert len(server.gets()) == 4  # it might have been the transfer
     first, second = download.SOURCES["coco"].files
     mine = download.File(first.address, first.place, "md5:" + hashlib.md5(good).hexdigest())
-    monkeypatch.setitem(download._COCO_MD5, "val2017", hashlib.md5(images).hexdigest())
-    monkeypatch.setitem(download.SOURCES, "coco", download.Source("COCO", "t", "f", "", (mine, second), ("val2017",), "val2017"))
+    monkeypatch.setitem(sources.COCO_MD5, "val2017", hashlib.md5(images).hexdigest())
+    monkeypatch.setitem(download.SOURCES, "coco", sources.Source("COCO", "t", "f", "", (mine, second), ("val2017",), "val2017"))
     fetch(server, tmp_path, "coco", None)
     assert {"annotations/person_keypoints_val2017.json", "val2017/000000000785.jpg"} <= set(files(tmp_path))
 

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "notebooks"), str(ROOT / "notebooks" / "solutions")]
+import agr  # noqa: E402
 import exercises  # noqa: E402
 import pinhole_depth  # noqa: E402
 import poses_and_cameras  # noqa: E402
@@ -21,6 +22,8 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_depth_error": (pinhole_depth.depth_error, lambda d, spread: d * (1 + spread)),  # the depth, not its error
     "check_floor_depth": (pinhole_depth.floor_depth, lambda f, height, theta, v: height / (math.sin(theta) + v / f)),  # small angles
     "check_posture_factor": (poses_and_cameras.posture_factor, lambda z, h_real: (z.max() - z.min()) / h_real),  # NaN spreads
+    "check_gaussian": (agr.gaussian, lambda x, u, sigma: math.exp(-math.dist(x, u) / (2 * sigma**2))),  # forgot the square
+    "check_box_distances": (agr.box_distances, lambda root, box: [box[2] - root[0], box[3] - root[1], root[0] - box[0], root[1] - box[1]]),
     "check_repair": (poses_and_cameras.repair, lambda R: R * np.array([1.0, -1.0, 1.0])),  # breaks the right-handed ones
 }
 

@@ -123,6 +123,43 @@ def test_no_rows_is_one_line_and_writes_nothing(tmp_path, capsys):
         report.main([str(tmp_path / "nowhere")], str(tmp_path / "out"))
 
 
+def test_experiments_never_share_a_file_or_take_the_reports_own(tmp_path):
+    names = ["README", "claims", "Claims", "a b", "a_b", "A b", "x" * 300]
+    results.append(tmp_path / "r.jsonl", [results.row(name, "m", float(i)) for i, name in enumerate(names)])
+    report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
+    assert (tmp_path / "out" / "README.md").read_text().startswith("# Results")
+    assert (tmp_path / "out" / "claims.md").read_text().startswith("# Claims")
+    tables = [p for p in (tmp_path / "out").glob("*.md") if p.name not in ("README.md", "claims.md")]
+    assert {p.read_text().splitlines()[0][2:] for p in tables} == set(names)
+    assert len({p.name.lower() for p in (tmp_path / "out").glob("*.md")}) == len(names) + 2
+
+
+def test_names_are_text_and_no_formulas(tmp_path):
+    rows = [results.row("$\\frac$", "$_m_$", v, "$^$", method=m, test="$\\x$") for v, m in ((1.0, "$\\a{$"), (1e300, "b"))]
+    assert report.figure("$\\frac$", report.summarise(rows))[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '"value": 1, "seed": NaN',
+        '"value": 1' + "0" * 400,
+        '"value": 1, "method": "holds", "note": "text"',
+        '"value": ' + "[" * 5000 + "]" * 5000,
+    ],
+    ids=["seed", "digits", "note", "nested"],
+)
+def test_a_bad_row_is_one_line_on_the_command_line(tmp_path, capsys, bad):
+    from vp.__main__ import main
+
+    (tmp_path / "r.jsonl").write_text('\n{"experiment": "claim", "metric": "m", ' + bad + "}\n")
+    assert main(["report", "--rows", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "r.jsonl:2: " in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_names_of_experiments_make_safe_file_names(tmp_path):
     results.append(tmp_path / "r.jsonl", [results.row("../a b/c", "m", 1.0)])
     report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)

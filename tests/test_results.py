@@ -95,6 +95,13 @@ def test_of_the_same_measurement_in_two_files_the_newer_counts(tmp_path):
         ({"per_scene": "12"}, "'per_scene' must be a list"),
         ({"per_scene": [1, 2], "clusters": ["a"]}, "must name the scene of each"),
         ({"seed": "x"}, "'seed'"),
+        ({"seed": math.nan}, "'seed' must be a whole number"),
+        ({"seed": 1.7}, "'seed' must be a whole number"),
+        ({"seed": 10**30}, "'seed' must be a whole number"),
+        ({"value": 10**400}, "'value' must be a finite number"),
+        ({"n": -(10**400)}, "'n' must be a finite number"),
+        ({"per_scene": [1, 10**400]}, "'per_scene' must be a finite number"),
+        ({"lo": 1.0}, "both 'lo' and 'hi'"),
     ],
 )
 def test_what_is_no_row_is_refused(tmp_path, bad, message):
@@ -103,7 +110,24 @@ def test_what_is_no_row_is_refused(tmp_path, bad, message):
     assert not (tmp_path / "r.jsonl").exists()
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"experiment": "e"}', '{"experiment": "e", "metric": "m", "value": 1, "x": 2}', "\xff\x00"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[1]",
+        '{"experiment": "e"}',
+        '{"experiment": "e", "metric": "m", "value": 1, "x": 2}',
+        "\xff\x00",
+        '{"experiment": "e", "metric": "m", "value": 1, "seed": NaN}',
+        '{"experiment": "e", "metric": "m", "value": 1, "seed": 1.7}',
+        '{"experiment": "e", "metric": "m", "value": 1' + "0" * 400 + "}",
+        '{"experiment": "e", "metric": "m", "value": 1' + "0" * 5000 + "}",
+        '{"experiment": "e", "metric": "m", "value": 1, "note": ' + "[" * 100000 + "]" * 100000 + "}",
+        '{"experiment": "e", "metric": "m", "value": ' + "[" * 500 + "]" * 500 + "}",
+        '{"experiment": "e\\ud800", "metric": "m", "value": 1}',
+    ],
+    ids=lambda line: line[:70],
+)
 def test_a_broken_line_is_named_by_file_and_line(tmp_path, line):
     file = tmp_path / "r.jsonl"
     good = json.dumps(simple()).encode()
@@ -111,6 +135,14 @@ def test_a_broken_line_is_named_by_file_and_line(tmp_path, line):
     with pytest.raises(InputError, match=r"r\.jsonl:3: ") as e:
         results.load(tmp_path)
     assert "\n" not in str(e.value)
+    assert len(str(e.value)) < 600
+
+
+def test_a_whole_number_is_a_seed_and_a_row_knows_its_line(tmp_path):
+    (tmp_path / "r.jsonl").write_text('\n{"experiment": "e\\ud83d\\ude00", "metric": "m", "value": 1, "seed": 2.0}\n')
+    (r,) = results.load(tmp_path)
+    assert (r["seed"], type(r["seed"]), r["experiment"]) == (2, int, "e\N{GRINNING FACE}")
+    assert r.where == f"{tmp_path / 'r.jsonl'}:2"
 
 
 def test_missing_paths_and_empty_folders(tmp_path):
@@ -219,6 +251,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         results.append(file, [simple(2.0)])
     assert [r["value"] for r in results.load(file)] == [1.0]
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_what_is_renamed_has_reached_the_disk(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (fsync(fd), done.append(("on disk", os.fstat(fd).st_ino, os.fstat(fd).st_size))))
+    monkeypatch.setattr(os, "replace", lambda a, b: (done.append(("renamed", os.stat(a).st_ino)), replace(a, b)))
+    results.write_atomic(tmp_path / "f", "12345")
+    inode = (tmp_path / "f").stat().st_ino
+    assert done == [("on disk", inode, 5), ("renamed", inode)]
 
 
 # ---- the paper's numbers -------------------------------------------------------------------------------------------------------------

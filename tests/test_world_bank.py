@@ -15,7 +15,7 @@ from vp.errors import InputError
 from vp.skeleton import BVH, JOINTS_17, PANOPTIC_19
 from vp.world import coverage
 from vp.world.bank import PoseBank, estimate_stature, facing, from_bvh, to_body_frame
-from vp.world.body import SKIN, cast, possible, sample_people
+from vp.world.body import SKIN, cast, pose, possible, sample_people, settle
 from vp.world.poses import PARENT
 
 J = {name: i for i, name in enumerate(JOINTS_17.joints)}
@@ -175,8 +175,6 @@ def test_manipulation_keeps_bones_floor_and_sense(bank):
 def test_straight_knees_only_fold_backward():
     people = sample_people(200, gen(), stature=1750.0)
     rest = torch.zeros(200, 17, 3)
-    from vp.world.body import pose, settle
-
     joints = settle(pose(people.offsets, rest), people.stature)
     bank = PoseBank(joints, torch.ones(200, 17, dtype=torch.bool), people.stature, ("rest",) * 200, "rest")
     out = to_body_frame(bank.manipulate(gen(), 25.0).joints)
@@ -208,7 +206,8 @@ def test_mix_draws_by_weight(bank):
     assert mixed.source == "procedural:all + procedural:lying"
     assert torch.equal(mixed.joints, PoseBank.mix([bank, other], [3.0, 1.0], 2000, gen()).joints)
     assert len(set(PoseBank.mix([bank, other], [0.0, 1.0], 50, gen()).activity)) == 1
-    for banks, weights in (([], []), ([bank], [1, 2]), ([bank, other], [0, 0]), ([bank, other[torch.tensor([], dtype=torch.long)]], [1, 1])):
+    empty = other[torch.tensor([], dtype=torch.long)]
+    for banks, weights in (([], []), ([bank], [1, 2]), ([bank, other], [0, 0]), ([bank, empty], [1, 1])):
         with pytest.raises(InputError):
             PoseBank.mix(banks, weights, 5, gen())
 

@@ -15,7 +15,8 @@ def parser():
 
     c = sub.add_parser("reproduce", help="run the notebooks as a batch, resuming where it stopped")
     c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short or paper")
-    c.add_argument("--only", nargs="+", default=[], action="extend", metavar="NAME", help="only these notebooks (01 is short for 01_pinhole_depth)")
+    c.add_argument("--only", nargs="+", default=[], action="extend", metavar="NAME",
+                   help="only these notebooks (01 is short for 01_pinhole_depth)")
     c.add_argument("--data", nargs="+", default=[], action="extend", metavar="NAME=ROOT", help="real data folders, e.g. panoptic=DIR")
     c.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds of the notebooks that take one (default 0)")
     c.add_argument("--cores", type=int, help="notebooks at once (default: all cores)")
@@ -26,6 +27,9 @@ def parser():
     c = sub.add_parser("report", help="tables, figures and claims from the rows at hand")
     c.add_argument("--rows", nargs="+", default=[], metavar="DIR", help="files or folders of rows (default: results/)")
     c.add_argument("--out", metavar="DIR", help="default: figures/results/")
+
+    c = sub.add_parser("bench", help="what the parts cost here, as ratios to the literal loops")
+    c.add_argument("--json", metavar="FILE")
 
     c = sub.add_parser("check-data", help="what a data folder holds, and a picture of it")
     c.add_argument("name", help="panoptic, muco, mupots, coco or bvh")
@@ -72,6 +76,10 @@ def run(args):
         from vp.lab import report
 
         return report.main(args.rows, args.out)
+    if args.command == "bench":
+        from vp.lab import bench
+
+        return bench.main(args.json)
     if args.command == "check-data":
         from vp.data import check
 

@@ -14,7 +14,6 @@ Conventions (stated here, tested in tests/test_camera.py, used everywhere)
   radius where the distortion polynomial folds back.  Invalid pixels are NaN: nothing is clamped.
 """
 
-import math
 import warnings
 from dataclasses import dataclass
 
@@ -44,8 +43,17 @@ class Camera:
 
     @classmethod
     def from_angles(cls, pitch, yaw, roll=0.0, centre=(0.0, 0.0, 1500.0), focal=1400.0, size=(1920, 1080)):
-        """Camera at `centre` (..., 3) mm looking along yaw and down by pitch (radian, any broadcastable shapes), focal in px (..., )."""
-        pitch, yaw, roll = torch.broadcast_tensors(*(torch.as_tensor(a, dtype=torch.float64) for a in (pitch, yaw, roll)))
+        """Camera at `centre` (..., 3) mm looking along yaw and down by pitch, radian; focal in px.
+
+        pitch, yaw, roll, focal and the leading shape of centre may have any shapes that broadcast to `...`; InputError if they do not.
+        """
+        parts = [torch.as_tensor(a, dtype=torch.float64) for a in (pitch, yaw, roll, focal, centre)]
+        try:
+            pitch, yaw, roll, f, _ = torch.broadcast_tensors(*parts[:4], parts[4][..., 0])
+            centre = parts[4].expand(*f.shape, 3)
+        except (RuntimeError, IndexError):
+            shapes = ", ".join(str(tuple(a.shape)) for a in parts)
+            raise InputError(f"pitch, yaw, roll, focal and centre of shape {shapes} do not broadcast", "camera") from None
         cp, sp, cy, sy, cr, sr = pitch.cos(), pitch.sin(), yaw.cos(), yaw.sin(), roll.cos(), roll.sin()
         forward = torch.stack([cy * cp, sy * cp, -sp], -1)
         level = torch.stack([sy, -cy, torch.zeros_like(cy)], -1)  # right-hand side without roll
@@ -53,16 +61,16 @@ class Camera:
         right = cr[..., None] * level - sr[..., None] * drop
         down = sr[..., None] * level + cr[..., None] * drop
         R = torch.stack([right, down, forward], -2)
-        centre = torch.as_tensor(centre, dtype=torch.float64).expand(*R.shape[:-2], 3)
-        f = torch.as_tensor(focal, dtype=torch.float64)[..., None].expand(*R.shape[:-2], 2)
-        c = torch.tensor([(size[0] - 1) / 2, (size[1] - 1) / 2], dtype=torch.float64).expand(*R.shape[:-2], 2)
-        return cls(R, -(R @ centre[..., None])[..., 0], f, c, tuple(size))
+        c = torch.tensor([(size[0] - 1) / 2, (size[1] - 1) / 2], dtype=torch.float64).expand_as(centre[..., :2])
+        return cls(R, -(R @ centre[..., None])[..., 0], f[..., None].expand_as(c), c, tuple(size))
 
     @classmethod
     def look_at(cls, centre, target, roll=0.0, focal=1400.0, size=(1920, 1080)):
-        """Camera at `centre` (..., 3) mm whose optical axis meets `target` (..., 3) mm; world Z is up."""
+        """Camera at `centre` (..., 3) mm whose optical axis meets `target` (..., 3) mm; world Z is up.  InputError if they coincide."""
         centre, target = (torch.as_tensor(p, dtype=torch.float64) for p in (centre, target))
         d = target - centre
+        if (d == 0).all(-1).any():
+            raise InputError("centre and target coincide: no direction to look in", "camera")
         pitch = torch.atan2(-d[..., 2], d[..., :2].norm(dim=-1))
         return cls.from_angles(pitch, torch.atan2(d[..., 1], d[..., 0]), roll, centre, focal, size)
 
@@ -78,9 +86,9 @@ class Camera:
         for k, shape in shapes.items():
             if arrays[k].shape != shape or not np.isfinite(arrays[k]).all():
                 raise InputError(f'"{k}" must be {shape} finite numbers', where)
-        size = tuple(int(s) for s in arrays.pop("size"))
-        if min(size) < 1 or not (arrays["f"] > 0).all():
-            raise InputError('"f" and "size" must be positive', where)
+        size = tuple(int(s) for s in arrays["size"])
+        if min(size) < 1 or not (arrays["f"] > 0).all() or (arrays["size"] != size).any():
+            raise InputError('"f" and "size" must be positive, "size" whole numbers', where)
         R, t = proper_rotation(arrays["R"], arrays["t"], where)
         T = torch.from_numpy
         return cls(R, t, T(arrays["f"]), T(arrays["c"]), size, T(arrays["dist"]) if "dist" in arrays else None)
@@ -134,10 +142,12 @@ class Camera:
 
     def to_camera(self, world):
         """World points (..., N, 3) mm -> camera frame (..., N, 3) mm."""
+        world = _real(world)
         return world @ _like(self.R, world).mT + _points(self.t, world)
 
     def to_world(self, cam):
         """Camera-frame points (..., N, 3) mm -> world (..., N, 3) mm."""
+        cam = _real(cam)
         return (cam - _points(self.t, cam)) @ _like(self.R, cam)
 
     def project(self, world, distort=True):
@@ -148,6 +158,7 @@ class Camera:
 
     def project_camera(self, cam, distort=True):
         """Camera-frame points (..., N, 3) mm -> uv, depth, valid, as `project`."""
+        cam = _real(cam)
         depth = cam[..., 2]
         valid = torch.isfinite(cam).all(-1) & (depth > MIN_DEPTH)
         safe = torch.where(valid[..., None], cam, torch.ones_like(cam))  # keeps NaN out of the gradient
@@ -160,6 +171,7 @@ class Camera:
 
     def normalise(self, uv, undistort=True):
         """Pixels (..., N, 2) -> x/z, y/z (..., N, 2) and valid (..., N); undoes the lens distortion (Newton steps)."""
+        uv = _real(uv)
         valid = torch.isfinite(uv).all(-1)
         c = _points(self.c, uv)
         xy = (torch.where(valid[..., None], uv, c) - c) / _points(self.f, uv)  # keeps NaN out of the gradient
@@ -190,14 +202,17 @@ class Camera:
     def rays(self, uv, undistort=True):
         """Pixels (..., N, 2) -> origin (..., 1, 3) mm and unit direction (..., N, 3) in the world, valid (..., N)."""
         xy, valid = self.normalise(uv, undistort)
-        d = torch.cat([xy, torch.ones_like(xy[..., :1])], -1) @ _like(self.R, xy)
-        return _like(self.centre, xy)[..., None, :], d / d.norm(dim=-1, keepdim=True), valid
+        safe = torch.where(valid[..., None], xy, torch.zeros_like(xy))  # keeps NaN out of the gradient
+        d = torch.cat([safe, torch.ones_like(safe[..., :1])], -1) @ _like(self.R, xy)
+        return _points(self.centre, xy), (d / d.norm(dim=-1, keepdim=True)).masked_fill(~valid[..., None], float("nan")), valid
 
     def on_floor(self, uv, height=0.0):
-        """Where the rays of pixels (..., N, 2) meet the plane Z = height: world (..., N, 3) mm, valid (false above the horizon)."""
+        """Where the rays of pixels (..., N, 2) meet the plane Z = height: world (..., N, 3) mm, valid; NaN and False above the horizon."""
         origin, d, valid = self.rays(uv)
-        s = (height - origin[..., 2]) / d[..., 2]
-        return origin + s[..., None] * d, valid & (s > 0) & torch.isfinite(s)
+        rise, slope = height - origin[..., 2], d[..., 2]
+        valid = valid & (rise / slope > 0) & torch.isfinite(rise / slope)
+        s = rise / torch.where(valid, slope, torch.ones_like(slope))  # safe, as in rays
+        return (origin + s[..., None] * d.nan_to_num()).masked_fill(~valid[..., None], float("nan")), valid
 
     def in_image(self, uv):
         """(..., N) bool: the pixel position lies on the image."""
@@ -240,6 +255,11 @@ def to_grid(uv, size):
     return (2 * uv + 1) / uv.new_tensor(size) - 1
 
 
+def _real(points):
+    """Points as given, whole numbers as float64: a camera cast to integers would be no camera."""
+    return points if points.is_floating_point() else points.double()
+
+
 def _like(x, points):
     return x.to(dtype=points.dtype, device=points.device)
 
@@ -278,12 +298,13 @@ def _undistort_step(xy, goal, dist):
 
 def fold_radius(dist):
     """Smallest r > 0 where r (1 + k1 r² + k2 r⁴ + k3 r⁶) stops growing, (...) from (..., 5): beyond it two directions share a pixel."""
-    radii = []
-    for k1, k2, _, _, k3 in dist.detach().reshape(-1, 5).tolist():
-        s = np.roots([x if abs(x) > 1e-12 else 0.0 for x in (7 * k3, 5 * k2, 3 * k1, 1.0)])  # s = r²; denormals would overflow
-        s = s[(np.abs(s.imag) < 1e-9) & (s.real > 0)].real
-        radii.append(math.sqrt(s.min()) if len(s) else math.inf)
-    return torch.tensor(radii, dtype=torch.float64).reshape(dist.shape[:-1])
+    rows = dist.detach().cpu().double().reshape(-1, 5)[:, [0, 1, 4]].numpy() * (-3, -5, -7)
+    companion = np.tile(np.eye(3, k=-1), (len(rows), 1, 1))  # of u³ + 3 k1 u² + 5 k2 u + 7 k3: the slope is 0 where u = 1 / r²
+    companion[:, 0] = rows
+    with np.errstate(all="ignore"):  # u = 0: no fold
+        s = 1 / np.linalg.eigvals(companion).astype(np.complex128)
+    radii = np.sqrt(np.where((np.abs(s.imag) < 1e-9) & (s.real > 0), s.real, np.inf).min(-1))
+    return torch.from_numpy(radii).reshape(dist.shape[:-1])
 
 
 def proper_rotation(R, t, where="extrinsics"):

@@ -1,129 +1,31 @@
 """`vp download`: data sets from their owners, terms first, whole files only.
 
-A file appears under its name when it is complete: it has the announced size, the published checksum where there is one, and opens as what
-its name says.  `checksums.txt` in the folder (the format of sha256sum) remembers what was fetched first; a later run keeps a file that
-still agrees and refuses one that differs.  The addresses are those on the owners' own pages and in their scripts.
+A file appears under its name when it is complete: it has the announced size, the published checksum where there is one, and reads to its
+end as what its name says.  `checksums.txt` in the folder (the format of sha256sum) remembers what was fetched, and unpacked, first; a later
+run keeps a file that still agrees and refuses one that differs.  Unpacking never overwrites a file with another one.
 """
 
+import contextlib
+import filecmp
 import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
 import tarfile
 import tempfile
 import zipfile
-from dataclasses import dataclass
+import zlib
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+from vp.data.sources import COCO_MD5, SOURCES, File
 from vp.errors import InputError
 
 TRIES = 4  # per file
-
-
-@dataclass(frozen=True)
-class File:
-    """One file of a data set; "{part}" stands for the sequence.  address: below the base;  place: below the folder."""
-
-    address: str
-    place: str
-    checksum: str | None = None  # "md5:..." or "sha256:..."; None: the owner publishes none
-    otherwise: str | None = None  # another address to try if the server does not have this one; goes into the same folder
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set: its terms in our words, where the full text is, and either files to fetch or what to do by hand."""
-
-    title: str
-    terms: str
-    full_text: str
-    base: str = ""
-    files: tuple = ()  # archives are unpacked where they lie
-    parts: tuple = ()  # default sequences
-    part_pattern: str = ""
-    by_hand: str = ""
-
-
-_PANOPTIC_PARTS = (  # the paper's four activities (§3.1), from the owners' list of sequences
-    "160224_haggling1", "160226_haggling1", "160422_haggling1", "160224_mafia1", "160224_mafia2", "160226_mafia1", "160226_mafia2",
-    "160422_mafia2", "160224_ultimatum1", "160224_ultimatum2", "160226_ultimatum1", "160422_ultimatum1", "160906_pizza1",
-)  # fmt: skip
-
-_COCO_MD5 = {"train2017": "cced6f7f71b7629ddf16f17bbcfab6b2", "val2017": "442b8da7639aecaf257c1dceb8ba8c80"}
-
-SOURCES = {
-    "panoptic": Source(
-        "CMU Panoptic Studio",
-        "Free for non-commercial use and research only. Whoever uses it cites one of the owners' papers (such as Joo et al., ICCV 2015).",
-        "https://github.com/CMU-Perceptual-Computing-Lab/panoptic-toolbox (License) and http://domedb.perception.cs.cmu.edu",
-        "http://domedb.perception.cs.cmu.edu/webdata/dataset",
-        (
-            File("{part}/calibration_{part}.json", "{part}/calibration_{part}.json"),
-            File("{part}/hdPose3d_stage1_coco19.tar", "{part}/hdPose3d_stage1_coco19.tar", otherwise="{part}/hdPose3d_stage1.tar"),
-        ),
-        _PANOPTIC_PARTS,
-        r"\d{6}_[A-Za-z0-9_]+",
-        "Images, if you need them: the owners give videos, one per camera and gigabytes each. For sequence SEQ and camera 16:\n"
-        "  http://domedb.perception.cs.cmu.edu/webdata/dataset/SEQ/videos/hd_shared_crf20/hd_00_16.mp4\n"
-        "  mkdir -p {to}/SEQ/hdImgs/00_16\n"
-        "  ffmpeg -i hd_00_16.mp4 -q:v 1 -start_number 0 {to}/SEQ/hdImgs/00_16/00_16_%08d.jpg",
-    ),
-    "coco": Source(
-        "COCO 2017",
-        "Annotations: Creative Commons Attribution 4.0. Images: they belong to their Flickr authors and stay under Flickr's terms and the\n"
-        "licence named in each image's record; you answer for your use of them.",
-        "https://cocodataset.org/#termsofuse",
-        "http://images.cocodataset.org",
-        (
-            File("annotations/annotations_trainval2017.zip", "annotations_trainval2017.zip", "md5:f4bbac642086de4f52a3fdda2de5fa2c"),
-            File("zips/{part}.zip", "{part}.zip", "md5:{md5}"),
-        ),
-        ("val2017",),
-        "train2017|val2017",
-        "The training images (19 GB) come with --sequences train2017 val2017.",
-    ),
-    "mupots": Source(
-        "MuPoTS-3D",
-        "For research. Whoever uses it cites Mehta et al., 3DV 2018. What the owners write on their page and in the archive decides.",
-        "http://gvv.mpi-inf.mpg.de/projects/SingleShotMultiPerson/",
-        "http://gvv.mpi-inf.mpg.de/projects/SingleShotMultiPerson",
-        (File("MultiPersonTestSet.zip", "MultiPersonTestSet.zip"),),
-        by_hand="Not in the archive (about 6 GB): camera extrinsics. Put a cameras.json with the 20 sequences' R and t into {to}.\n"
-        'Optional: MuPoTS-3D.json of https://github.com/mks0601/3DMPPE_ROOTNET_RELEASE ("MuPoTS parsed data"), into {to}.',
-    ),
-    "muco": Source(
-        "MuCo-3DHP, composited by the authors of RootNet",
-        "For research. It is made from MPI-INF-3DHP, whose licence applies as well. Cite Mehta et al., 3DV 2018 and 3DV 2017, and Moon\n"
-        "et al., ICCV 2019. What the owners write on their pages decides.",
-        "http://gvv.mpi-inf.mpg.de/projects/SingleShotMultiPerson/ and http://gvv.mpi-inf.mpg.de/3dhp-dataset/",
-        by_hand="To fetch by hand:\n"
-        "  1. read and accept the licence of MPI-INF-3DHP on the page above;\n"
-        '  2. on https://github.com/mks0601/3DMPPE_ROOTNET_RELEASE follow "MuCo parsed and composited data": annotations\n'
-        "     MuCo-3DHP.json and two archives of images, augmented and unaugmented (large; poses alone work without them);\n"
-        "  3. put them here:\n"
-        "     {to}/MuCo-3DHP.json\n"
-        "     {to}/augmented_set/  {to}/unaugmented_set/  (the images)",
-    ),
-    "bandai": Source(
-        "Bandai-Namco-Research-Motiondataset 1 and 2 (BVH)",
-        "Creative Commons Attribution-NonCommercial 4.0: name the source, no commercial use. Copyright Bandai Namco Research Inc.; cite\n"
-        "Kobayashi et al., 2023 (arXiv 2306.08861).",
-        "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset (LICENSE beside each data set, which decides)",
-        "https://github.com/BandaiNamcoResearchInc/Bandai-Namco-Research-Motiondataset",
-        (File("archive/refs/heads/master.zip", "bandai-master.zip"),),
-    ),
-    "cmu": Source(
-        "CMU Graphics Lab Motion Capture Database (BVH)",
-        "Free for all uses, also within products; the data themselves are not to be resold, converted or not. In a publication, say that\n"
-        "they are from mocap.cs.cmu.edu and were funded by NSF EIA-0196217.",
-        "http://mocap.cs.cmu.edu (start page and FAQs)",
-        by_hand="To fetch by hand: the owners give ASF/AMC files and ask not to be crawled. BVH conversions by B. Hahne (cgspeed) are\n"
-        "linked from the start page of http://mocap.cs.cmu.edu. Unpack what you want and put the *.bvh files into {to};\n"
-        "one length unit of these files is 1/0.45 inch = 56.44 mm, and the first frame of each is a T-pose.",
-    ),
-}  # fmt: skip
+ARCHIVES = (".zip", ".tar")
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError)  # what a damaged archive raises
 
 
 def main(name, to, yes=False, base=None, sequences=None):
@@ -154,16 +56,18 @@ def fetch(files, to, base):
     """Fetch and unpack the files that folder `to` does not have yet; returns how many were fetched."""
     from tqdm import tqdm
 
-    to.mkdir(parents=True, exist_ok=True)
     fetched = 0
     with tqdm(unit="B", unit_scale=True, unit_divisor=1024, disable=None, dynamic_ncols=True) as bar:
         for number, file in enumerate(files, 1):
             bar.set_description(f"{number}/{len(files)} {Path(file.place).name}", refresh=False)
-            place, new = _one(file, to, base.rstrip("/"), bar)
+            place, sha, new = _one(file, to, base.rstrip("/"), bar)
             fetched += new
-            if place.suffix in (".zip", ".tar") and not _known(to)[1].get(_relative(place, to)):
-                _unpack(place)
-                _remember(to, f"# unpacked {_relative(place, to)}")
+            name, (sums, unpacked) = place.relative_to(to).as_posix(), _known(to)
+            if place.suffix in ARCHIVES and unpacked.get(name) != sha:
+                _unpack(place, {place, to / "checksums.txt", *(to / x for x in sums)})
+                _remember(to, f"# unpacked {sha}  {name}")
+            if name not in sums:  # only now: an archive that cannot be unpacked is not what we want to see again
+                _remember(to, f"{sha}  {name}")
     return fetched
 
 
@@ -175,7 +79,7 @@ def _files(name, source, sequences):
         if part and not re.fullmatch(source.part_pattern, part):
             raise InputError(f"{part!r} is not a sequence of {name}", "--sequences", f"for example {source.parts[0]}")
         for f in source.files:
-            fill = {"part": part, "md5": _COCO_MD5.get(part, "")}
+            fill = {"part": part, "md5": COCO_MD5.get(part, "")}
             out.append(File(*(None if x is None else x.format(**fill) for x in (f.address, f.place, f.checksum, f.otherwise))))
     return list(dict.fromkeys(out))
 
@@ -195,45 +99,39 @@ def _accept(yes):
 
 
 def _one(file, to, base, bar):
-    """The file's place, fetched if need be, and whether it was."""
+    """The file's place, its sha256, and whether it had to be fetched."""
     choices = [(f"{base}/{quote(file.address)}", to / file.place)]
     if file.otherwise:
         choices.append((f"{base}/{quote(file.otherwise)}", (to / file.place).with_name(Path(file.otherwise).name)))
+    known = {place: _known(to)[0].get(place.relative_to(to).as_posix()) for _, place in choices}
     for url, place in choices:
-        if _is_here(place, to, url, file.checksum):
-            return place, 0
+        if sha := _is_here(place, known[place], url, file.checksum):
+            return place, sha, False
     for url, place in choices:
-        try:
-            _transfer(url, place, file.checksum or _known(to)[0].get(_relative(place, to)), bar)
-        except FileNotFoundError:
-            continue
-        _remember(to, f"{_sha256(place)}  {_relative(place, to)}")
-        return place, 1
+        with contextlib.suppress(FileNotFoundError):
+            _transfer(url, place, file.checksum or known[place], bar)
+            return place, _sha256(place), True
     raise InputError("the server has no such file", choices[0][0], "check the name; owners do move or withdraw files")
 
 
-def _is_here(place, to, url, checksum):
-    """Whether the folder has this file, whole: as remembered, else by the published checksum, else by the size the server announces."""
+def _is_here(place, known, url, checksum):
+    """The sha256 if the folder has this file, whole: as remembered, else by the published checksum, else by the size announced; or ""."""
     import pooch
 
     if not place.exists():
-        return False
-    known, sha = _known(to)[0].get(_relative(place, to)), _sha256(place)
+        return ""
+    sha = _sha256(place)
     if known:
         if known != f"sha256:{sha}":
             raise InputError("differs from what was fetched first (checksums.txt)", place, "delete the file to fetch it again")
-        return True
+        return sha
     if checksum:
-        whole = pooch.hashes.hash_matches(str(place), checksum)
-    else:
-        whole = _size(url) in (None, place.stat().st_size) and not _wrong(place)
-    if whole:
-        _remember(to, f"{sha}  {_relative(place, to)}")
-    return whole
+        return sha if pooch.hashes.hash_matches(str(place), checksum) else ""
+    return sha if _size(url) in (None, place.stat().st_size) and not _wrong(place) else ""
 
 
 def _transfer(url, place, checksum, bar):
-    """Bring one file whole, or leave nothing; FileNotFoundError where the server does not have it."""
+    """Bring one file whole, or leave nothing, no empty folder either; FileNotFoundError where the server does not have it."""
     import pooch
     import requests
 
@@ -243,7 +141,7 @@ def _transfer(url, place, checksum, bar):
             if answer.status_code in (403, 404, 410):
                 raise FileNotFoundError(url)
             answer.raise_for_status()
-            bar.total = size = int(answer.headers.get("Content-Length", 0)) or None
+            bar.total = size = _announced(answer)
             with open(output, "wb") as f:
                 for chunk in answer.iter_content(1 << 16):
                     f.write(chunk)
@@ -254,6 +152,7 @@ def _transfer(url, place, checksum, bar):
         if wrong := _wrong(output, place.suffix):
             raise requests.ConnectionError(wrong)
 
+    made = [p for p in place.parents if not p.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
     place.unlink(missing_ok=True)  # not whole, says _is_here
     pooch.get_logger().setLevel("ERROR")
@@ -261,24 +160,63 @@ def _transfer(url, place, checksum, bar):
     try:
         pooch.create(place.parent, base_url="", **names, retry_if_failed=TRIES - 1).fetch(place.name, downloader=downloader)
     except requests.RequestException as e:
-        why = f"{e.__class__.__name__}: {' '.join(str(e).split())[:150]}"
-        raise ConnectionError(f"{url}: no whole file in {TRIES} tries ({why}); try again later") from None
-    except ValueError:
+        raise ConnectionError(f"{url}: no whole file in {TRIES} tries: {_why(e, url)}") from None
+    except ValueError as e:
+        if checksum is None:
+            raise ConnectionError(f"{url}: no whole file in {TRIES} tries: {' '.join(str(e).split())[:150]}") from None
         published = checksum.startswith("md5")
         hint = f"published: {checksum}" if published else "checksums.txt has that of the first time; delete its line to accept the new file"
         raise InputError("what the server sends has another checksum", url, hint) from None
+    finally:
+        for folder in made:  # innermost first; those with something in them stay
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _announced(answer):
+    """The size in bytes that the server announces, None if it does not."""
+    import requests
+
+    size = answer.headers.get("Content-Length")
+    if size is not None and not re.fullmatch(r"\s*[0-9]{1,18}\s*", size):
+        raise requests.ConnectionError(f"the server announces {size[:40]!r} bytes")
+    return int(size or 0) or None
+
+
+def _why(e, url):
+    """A failed transfer in plain words."""
+    import requests
+
+    if isinstance(e, requests.HTTPError):
+        return f"the server answers {e.response.status_code} {e.response.reason}; try again later"
+    if e.args and isinstance(e.args[0], str):  # our own words
+        return f"{e}; try again later"
+    if isinstance(e, requests.exceptions.ChunkedEncodingError):
+        return "the transfer broke off; try again later"
+    return f"the server {urlsplit(url).hostname} was not reached; check the connection and the name, or try again later"
 
 
 def _wrong(path, suffix=None):
-    """Why the file is not what its name says, or ""; an error page in place of an archive is the usual case."""
+    """Why the file is not, to its end, what its name says, or ""; an error page or half an archive are the usual cases."""
     suffix = suffix or Path(path).suffix
-    if suffix == ".json":
-        try:
+    try:
+        if suffix == ".json":
             json.loads(Path(path).read_bytes())
-        except ValueError:
-            return "not JSON"
-    if (suffix == ".zip" and not zipfile.is_zipfile(path)) or (suffix == ".tar" and not tarfile.is_tarfile(path)):
-        return f"not a {suffix[1:]} archive"
+        elif suffix == ".zip":
+            with zipfile.ZipFile(path) as z:
+                if damaged := z.testzip():
+                    return f"a damaged zip archive ({damaged})"
+        elif suffix == ".tar":
+            with tarfile.open(path) as t:
+                for _ in t:
+                    pass
+                t.fileobj.seek(t.offset)
+                if t.fileobj.read(512) != bytes(512):  # the mark at the end; tarfile takes its absence for the end
+                    return "half a tar archive"
+                while t.fileobj.read(1 << 20):  # a compressed one has a checksum there
+                    pass
+    except (*_BROKEN, ValueError, OSError):
+        return "not JSON" if suffix == ".json" else f"not a whole {suffix[1:]} archive"
     return ""
 
 
@@ -287,8 +225,8 @@ def _size(url):
 
     try:
         answer = requests.head(url, timeout=30, allow_redirects=True, headers={"Accept-Encoding": "identity"})
-        return int(answer.headers["Content-Length"]) if answer.ok else None
-    except (requests.RequestException, KeyError, ValueError):
+        return _announced(answer) if answer.ok else None
+    except requests.RequestException:
         return None  # the server does not say
 
 
@@ -297,8 +235,11 @@ def _sha256(path):
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def _unpack(archive):
-    """Unpack beside the archive; a file appears when it is whole, and nothing leaves the folder."""
+def _unpack(archive, kept=()):
+    """Unpack beside the archive; a file appears when it is whole, and nothing leaves the folder.
+
+    InputError, and nothing is unpacked, if a file would replace one of `kept` (paths) or another one that differs.
+    """
     for leftover in archive.parent.glob(".unpack.*"):  # of a killed run
         shutil.rmtree(leftover, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=".unpack.", dir=archive.parent))
@@ -309,11 +250,14 @@ def _unpack(archive):
         else:
             with tarfile.open(archive) as t:
                 t.extractall(work, filter="data")
-        for file in sorted(p for p in work.rglob("*") if p.is_file()):
-            place = archive.parent / file.relative_to(work)
+        moves = [(f, archive.parent / f.relative_to(work)) for f in sorted(work.rglob("*")) if f.is_symlink() or not f.is_dir()]
+        for file, place in moves:
+            if place in kept or (os.path.lexists(place) and not (place.is_file() and filecmp.cmp(file, place, shallow=False))):
+                raise InputError(f"would overwrite {place}, which differs", archive, "nothing was unpacked; move that file away or keep it")
+        for file, place in moves:
             place.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, place)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as e:
+    except _BROKEN as e:
         raise InputError(f"cannot be unpacked ({e})", archive, "delete it to fetch it again") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -323,24 +267,21 @@ def _unpack(archive):
 
 
 def _known(to):
-    """checksums.txt: {place: "sha256:..."} and {place: True} of the unpacked archives; a later line wins."""
+    """checksums.txt: {place: "sha256:..."} and {place: sha256} of the archives when they were unpacked; a later line wins."""
     sums, unpacked = {}, {}
     for line in (to / "checksums.txt").read_text().splitlines() if (to / "checksums.txt").exists() else []:
-        if line.startswith("# unpacked "):
-            unpacked[line.removeprefix("# unpacked ")] = True
+        if m := re.fullmatch(r"# unpacked ([0-9a-f]{64})  (.+)", line):
+            unpacked[m[2]] = m[1]
         elif m := re.fullmatch(r"([0-9a-f]{64})  (.+)", line):
             sums[m[2]] = f"sha256:{m[1]}"
     return sums, unpacked
 
 
 def _remember(to, line):
-    file, name = to / "checksums.txt", line.split("  ", 1)[-1]
+    """Add a line to checksums.txt, in place of an earlier one of its kind on the same file."""
+    file, (kind, name) = to / "checksums.txt", (line[:1] == "#", line.split("  ", 1)[-1])
     old = file.read_text().splitlines() if file.exists() else []
-    kept = [x for x in old if x != line and (x.startswith("#") or x.split("  ", 1)[-1] != name)]
+    kept = [x for x in old if (x[:1] == "#", x.split("  ", 1)[-1]) != (kind, name)]
     temporary = file.with_name(".checksums.txt.tmp")
     temporary.write_text("".join(f"{x}\n" for x in [*kept, line]))
     os.replace(temporary, file)
-
-
-def _relative(place, to):
-    return place.relative_to(to).as_posix()

@@ -10,6 +10,7 @@
 import re
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,16 @@ from vp.skeleton import BVH, BVH_NAMES
 
 UNITS_MM = (10.0, 1000.0, 1.0, 25.4 / 0.45, 25.4)  # cm, m, mm, the CMU conversions' 1/0.45 inch, inch
 PLAUSIBLE_MM = (1000.0, 2300.0)  # stature
-HEAD_TOP_MM = 200.0  # head top above the base of the skull, roughly
-ANKLE = 0.039  # ankle joint above the ground, share of stature (see vp.world.poses)
+HEAD_TOP_MM = 200.0  # head top above the base of the skull, adults, roughly; not in the paper
+ANKLE = 0.039  # ankle joint above the ground, share of stature: vp.world.poses.SOLE, which readers do not import
 
 
 @dataclass
 class Clip:
     """One recording: joints (F, J, 3) float64, mm, Z up;  names: J joint names of the source;  parents: J indices, -1 for the root.
 
-    fps: frames per second;  unit_mm: length of a unit of the file;  stature: estimate in mm (bones from ankle to skull, plus head top and
-    ankle height);  family: key of `vp.skeleton.BVH_NAMES` that fits the names, or None.
+    fps: frames per second;  unit_mm: length of a unit of the file;  stature: estimate in mm (straightened bones from ankle to skull, plus
+    head top and ankle height);  family: key of `vp.skeleton.BVH_NAMES` that fits the names, or None.
     """
 
     name: str
@@ -167,23 +168,26 @@ def _is_tpose(data, channels):
 
 
 def _stature(position, names, parents):
-    """Rough stature in units, without the head top: bones from the head down to the farthest lower joint, else the vertical extent."""
-    bone = {j: np.linalg.norm(position[0, j] - position[0, p]) if p >= 0 else 0.0 for j, p in enumerate(parents)}
+    """Rough stature in units, without head top and ankle height: straightened bones from the head to the ankle; else the vertical extent.
 
-    def chain(j):  # joint and its ancestors
-        return [] if j < 0 else [j, *chain(parents[j])]
-
-    lower = {n.lower(): i for i, n in enumerate(names)}
-    hips, head = lower.get("hips"), lower.get("head")
-    feet = [j for n, j in lower.items() if re.search("foot|ankle", n)]
-    if hips is None or head is None or not feet or len(names) > 500:
+    From the hips to the legs counts the middle of the two hip joints: half the width of the pelvis makes nobody taller.
+    """
+    lower = [n.lower() for n in names]
+    feet = [j for j, n in enumerate(lower) if re.search("foot|ankle", n) and not re.search("foot|ankle", lower[parents[j]])]
+    if "hips" not in lower or "head" not in lower or not feet or len(names) > 500:
         return float(np.ptp(position[..., 1], axis=1).max())
+    hips, at = lower.index("hips"), position[0]
 
-    def length(j):  # sum of bones from j up to the hips
-        line = chain(j)
-        return sum(bone[k] for k in line[: line.index(hips)]) if hips in line else 0.0
+    def chain(j):  # from j up to the hips
+        return [j] if j == hips or parents[j] < 0 else [j, *chain(parents[j])]
 
-    return float(length(head) + max(length(j) for j in feet))
+    def length(line):
+        return sum(np.linalg.norm(at[a] - at[b]) for a, b in pairwise(line))
+
+    legs = [line for j in feet if (line := chain(j))[-1] == hips]
+    middle = np.mean([at[line[:3][-1]] for line in legs] or [at[hips]], axis=0)  # a line is foot, knee, hip joint, ...
+    leg = max((length(line[:3]) for line in legs), default=0.0)
+    return float(length(chain(lower.index("head"))) + leg + np.linalg.norm(middle - at[hips]))
 
 
 def read_bvh(path, unit_mm=None, skip_tpose="auto"):

@@ -60,7 +60,7 @@ class Dataset:
         for k, family in enumerate(families):
             mine = torch.nonzero(seeds % len(families) == k).flatten()
             if len(mine):
-                image[mine] = render(scenes[mine], size, family, seeds[mine] >> 8).image
+                image[mine] = render(scenes[mine], size, family).image
         return image
 
     def samples(self, n=None, seed=0):

@@ -53,12 +53,19 @@ def counterfactual(path, n=4):
     save(tiles(rows), path)
 
 
+def large(path):
+    """One picture of the Panoptic twin at the paper's input size, 960 x 512."""
+    data = load("panoptic", "test")
+    save(data.pictures(data.scenes(1, seed=3, start=1), (960, 512))[0], path)
+
+
 PICTURES = {
     "pipeline.png": pipeline,
     "pinhole.png": pinhole_still,
     "pinhole.html": explorers.write_page,
     "twins.png": twins,
     "counterfactual.png": counterfactual,
+    "large.png": large,
 }
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 
 from vp.camera import Camera, depth_from_floor, depth_from_height, image_height
+from vp.data.mocap import HEAD_TOP_MM
 from vp.lab import results
 from vp.skeleton import BVH, JOINTS_17
 from vp.world.poses import POSTURES, person, posture_factor
-
-HEAD_TOP = 200.0  # mm from the base of the skull to the head top, adults; not in the paper
 
 
 def formula_errors(stature=1750.0, focal=1400.0, size=(1920, 1080)):
@@ -64,25 +63,20 @@ def same_picture_shift(n, seed):
         body, centre = person(posture, 1750.0) * size[:, None, None], camera.centre[:, None]
         uv = camera.project(body)[0]
         scaled = camera.project(centre + s[:, None, None] * (body - centre))[0]
-        worst = max(worst, float((scaled - uv).abs().max()))
+        worst = float(np.maximum(worst, (scaled - uv).abs().max()))  # a point that is not seen makes it NaN
     return round(worst, 9)  # below that it is rounding of float64, which differs between machines
 
 
 def clip_posture_factors(clip):
     """γ of each frame of a motion-capture clip (vp.data.mocap.Clip), (F,): `posture_factor` with the stature of that body.
 
-    Motion capture has no head top: it is put HEAD_TOP beyond the base of the skull, along the neck.  Toes do not count.
+    Motion capture has no head top: it is put HEAD_TOP_MM beyond the base of the skull, along the neck.  Toes do not count.
     """
     joints, _ = clip.poses()  # (F, J, 3) mm, Z up, in the order of vp.skeleton.BVH
     skull, neck = joints[:, BVH.index("skull_base")], joints[:, BVH.index("neck")]
     up = (skull - neck) / (skull - neck).norm(dim=-1, keepdim=True)
     body = [j for j, name in enumerate(BVH.joints) if not name.endswith("toe")]
-    return posture_factor(torch.cat([joints[:, body], (skull + HEAD_TOP * up)[:, None]], 1), clip.stature).numpy()
-
-
-def virtual_posture_factors():
-    """{posture: γ} of the virtual person."""
-    return {name: float(posture_factor(person(name, 1.0), 1.0)) for name in POSTURES}
+    return posture_factor(torch.cat([joints[:, body], (skull + HEAD_TOP_MM * up)[:, None]], 1), clip.stature).numpy()
 
 
 def distortion_shifts(panoptic, sequences=None):
@@ -142,10 +136,15 @@ def gamma_rows(measured, action, **columns):
 
 
 def distortion_rows(shifts, frames, **columns):
-    """The row of the claim on lens distortion: mean shift, px, over joint views."""
+    """The row of the claim on lens distortion: mean shift, px, over joint views, and the means of the frames.
+
+    shifts (n,) px, frames (n,) names, as `distortion_shifts` returns them;  no row without shifts.
+    """
     if not len(shifts):
         return []
-    common = {"sources": {"poses": "panoptic", "cameras": "panoptic"}, **columns}
+    names, which = np.unique(frames, return_inverse=True)
+    means = (np.bincount(which, weights=shifts) / np.bincount(which)).tolist()
+    common = {"sources": {"poses": "panoptic", "cameras": "panoptic"}, "per_scene": means, "clusters": names.tolist(), **columns}
     return [results.row("distortion", "shift", float(shifts.mean()), "px", n=len(shifts), **common)]
 
 

@@ -6,6 +6,7 @@ one.  Numbers from different profiles, data sources or budgets stand in differen
 
 import csv
 import io
+import itertools
 import math
 import re
 from pathlib import Path
@@ -31,11 +32,14 @@ def main(rows=(), out=None, quiet=False):
     if not rows:
         print("no rows found: run notebooks first (vp reproduce), or name files or folders with --rows")
         return 0
+    ledger = claims.claims_table(claims.verdicts(rows))  # may refuse a row: before anything is written
     out.mkdir(parents=True, exist_ok=True)
+    known = [p["table"] for p in results.paper()]
+    experiments = _ordered({r["experiment"] for r in rows} - {"claim"}, known)
+    names = _file_names(experiments)
     index = [f"# Results\n\nRebuilt from rows by `vp report`.  {LEGEND}\n"]
-    for experiment in _ordered({r["experiment"] for r in rows} - {"claim"}, [p["table"] for p in results.paper()]):
+    for experiment, name in zip(experiments, names):
         cells = summarise([r for r in rows if r["experiment"] == experiment])
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", experiment)
         text = table(cells)
         results.write_atomic(out / f"{name}.md", f"# {experiment}\n\n{text}\n{LEGEND}\n")
         results.write_atomic(out / f"{name}.csv", _csv(cells))
@@ -45,7 +49,6 @@ def main(rows=(), out=None, quiet=False):
             index.append(f"\n![{experiment}: each number of the table as a point]({name}.png)\n")
         else:
             (out / f"{name}.png").unlink(missing_ok=True)
-    ledger = claims.claims_table(claims.verdicts(rows))
     results.write_atomic(out / "claims.md", f"# Claims\n\n{ledger._repr_markdown_()}")
     index.append(f"\n## Claims\n\n{ledger.counts}: [claims.md](claims.md)\n")
     results.write_atomic(out / "README.md", "".join(index))
@@ -110,7 +113,7 @@ def figure(experiment, cells):
     vary = [i for i, k in enumerate(LINE) if k != "config" and (k in ("method", "train") or len({line[i] for line in lines}) > 1)]
     names = [", ".join(str(line[i]) for i in vary if line[i]) or "ours" for line in lines]
     height = 1.0 + len(panels) * (0.75 + (0.22 + 0.12 * len(tests)) * len(lines))
-    with rc_context({**rcParamsDefault, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10}):
+    with rc_context({**rcParamsDefault, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "text.parse_math": False}):
         fig = Figure(figsize=(8, height), dpi=100, layout="constrained")
         FigureCanvasAgg(fig)
         axes = fig.subplots(len(panels), squeeze=False)[:, 0]
@@ -179,6 +182,16 @@ def _paper(cell, printed):
         if same and not math.isnan(p["value"]):
             return p["value"]
     return None
+
+
+def _file_names(experiments):
+    """A file name for each experiment, without suffix: safe, no two alike (also not but for case), none that of README.md or claims.md."""
+    taken, names = {"readme", "claims"}, []
+    for experiment in experiments:
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", experiment)[:100]
+        names.append(next(n for k in itertools.count(1) if (n := plain if k == 1 else f"{plain}_{k}").lower() not in taken))
+        taken.add(names[-1].lower())
+    return names
 
 
 def _unique(cells, keys):

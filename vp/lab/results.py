@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import reprlib
 import secrets
 import subprocess
 import sys
@@ -40,6 +41,12 @@ _NUMBERS = ("value", "n", "lo", "hi", "steps", "samples_seen", "seconds")
 _TEXTS = tuple(c for c in COLUMNS if c not in (*_NUMBERS, "seed", "per_scene", "clusters", "note"))
 
 _written = set()  # (process, file, key): what this process has already replaced
+
+
+class Row(dict):
+    """A row read from a file, which knows where it stands (where: "file:line")."""
+
+    where = None
 
 
 def row(experiment, metric, value, unit="", interval=None, sources=None, **columns):
@@ -152,11 +159,13 @@ def _git():
 
 
 def write_atomic(path, content):
-    """Write text or bytes: under another name first, then renamed, so that the file is the old or the new one and never half of it."""
+    """Write text or bytes: under another name first, brought to the disk, then renamed: the file is the old or the new one, never half."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with temporary.open("r+b") as f:
+            os.fsync(f.fileno())  # or a power cut could leave the new name with nothing in it
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -177,11 +186,14 @@ def _read(file):
         where = f"{file}:{number}"
         try:
             r = json.loads(line)
-        except ValueError as e:
-            raise InputError(f"not a row of results ({e})", where, "each line is one JSON object") from None
+            if b"\\ud" in line.lower():
+                json.dumps(r, ensure_ascii=False).encode()  # half a character cannot be written again
+        except (ValueError, RecursionError) as e:
+            raise InputError(f"not a row of results ({str(e)[:150]})", where, "each line is one JSON object") from None
         if not isinstance(r, dict):
             raise InputError("not a row of results", where, "each line is one JSON object")
-        rows.append(_checked(r, where))
+        rows.append(Row(_checked(r, where)))
+        rows[-1].where = where
     return rows
 
 
@@ -195,11 +207,16 @@ def _checked(r, where):
         raise InputError("a row needs experiment, metric and value", where)
     for c in _TEXTS:
         if out[c] is not None and not isinstance(out[c], str):
-            raise InputError(f"{c!r} must be text, not {out[c]!r}", where)
+            raise InputError(f"{c!r} must be text, not {reprlib.repr(out[c])}", where)
     for c in _NUMBERS:
         out[c] = _number(out[c], c, where)
     out["value"] = math.nan if out["value"] is None else out["value"]
-    out["seed"] = None if out["seed"] is None else int(_number(out["seed"], "seed", where))
+    if (out["lo"] is None) != (out["hi"] is None):
+        raise InputError("an interval needs both 'lo' and 'hi'", where)
+    seed = _number(out["seed"], "seed", where)
+    if seed is not None and (seed != seed // 1 or abs(seed) >= 2**63):
+        raise InputError(f"'seed' must be a whole number of 64 bits or null, not {seed!r}", where)
+    out["seed"] = None if seed is None else int(seed)
     for c in ("per_scene", "clusters"):
         if out[c] is not None and (isinstance(out[c], (str, dict)) or not hasattr(out[c], "__iter__")):
             raise InputError(f"{c!r} must be a list", where)
@@ -222,8 +239,8 @@ def _number(x, column, where):
         if math.isinf(x):
             raise TypeError
         return x if isinstance(x, int) else float(x)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"{column!r} must be a finite number, NaN or null, not {x!r}", where) from None
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise InputError(f"{column!r} must be a finite number, NaN or null, not {reprlib.repr(x)}", where) from None
 
 
 def _line(r):

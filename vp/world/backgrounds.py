@@ -34,7 +34,7 @@ class Light:
 
 
 def sample_light(seed, family="studio"):
-    """Light of B pictures from seeds (B,): from above and mild indoors, from 35° up and stronger outdoors; in test families bluer, dimmer."""
+    """Light of B pictures from seeds (B,): high and mild indoors, from 35° up and stronger outdoors; test families are bluer and dimmer."""
     w = uniform(seed, 5, 11).unbind(-1)
     out, test = str(family).endswith("outdoor"), str(family).startswith("test_")
     height = (35 + 40 * w[0] if out else 50 + 35 * w[0]) * math.pi / 180
@@ -64,7 +64,7 @@ def background(family, rays, seed, light, frame):
 
 
 def _room(rays, radius, ceiling):
-    """A round room about the origin, wide and high enough for the camera: depth, kind (0 wall, 1 floor, 2 ceiling) and place, all (B N,)."""
+    """A round room about the origin, wide and high enough for the camera: depth, kind (0 wall, 1 floor, 2 ceiling), place (B N,)."""
     (dx, dy, _), (ox, oy) = rays.d, rays.o[:, :2, None].unbind(1)
     radius, ceiling = torch.maximum(radius, rays.o[:, :2].norm(dim=-1) + 400), torch.maximum(ceiling, rays.o[:, 2] + 400)
     a, b = (dx * dx + dy * dy).clamp(min=1e-9), ox * dx + oy * dy

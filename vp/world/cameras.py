@@ -132,6 +132,15 @@ def fixed(camera, n):
     return Camera(R, t, f, c, camera.size, dist)
 
 
+def among(cameras, n, generator):
+    """n times one of a list of single cameras, drawn with equal chances; the batch has the first one's image size."""
+    pick = torch.randint(len(cameras), (n,), generator=generator, device=generator.device)
+    none = torch.zeros(5, dtype=torch.float64)
+    R, t, f, c, dist = (torch.stack(x).to(generator.device)[pick] for x in zip(
+        *((k.R, k.t, k.f, k.c, none if k.dist is None else k.dist) for k in cameras), strict=True))  # fmt: skip
+    return Camera(R, t, f, c, cameras[0].size, dist if any(k.dist is not None for k in cameras) else None)
+
+
 def read_camera(path):
     """A user's camera: a JSON file with the keys of `Camera.from_dict`.  InputError: unreadable or not a camera."""
     try:
@@ -147,8 +156,8 @@ def read_camera(path):
 def sampler(spec):
     """The sampler (n, generator) -> Camera of a specification.  InputError: unknown.
 
-    spec: "universal", "muco", "panoptic", "panoptic:14,16", "mupots", "mupots:6,7", the path of a JSON file, a `Camera`, its dict, or
-    `CameraRanges`.
+    spec: "universal", "muco", "panoptic", "panoptic:14,16", "mupots", "mupots:6,7", the path of a JSON file, a `Camera`, its dict, a
+    list of Cameras (drawn with equal chances), or `CameraRanges`.
     """
     if isinstance(spec, CameraRanges):
         return lambda n, generator: universal(n, generator, spec)
@@ -158,6 +167,8 @@ def sampler(spec):
         spec = read_camera(spec)
     if isinstance(spec, Camera):
         return lambda n, generator: fixed(spec.to(generator.device), n)
+    if isinstance(spec, list):
+        return lambda n, generator: among(spec, n, generator)
     name, _, ids = str(spec).partition(":")
     if name in ("universal", "muco") and not ids:
         return universal if name == "universal" else muco

@@ -18,7 +18,7 @@ PLAIN, ACROSS, ALONG, CHECKS, BLOTCHES = range(5)
 STOOL = ("seat", "pole", "base")  # the last solids: under who sits at its height, shins upright; no part of the person
 LIFT = 0.039  # ankle above the sole, share of stature
 
-_SKIN = [(0.98, 0.84, 0.74), (0.93, 0.75, 0.62), (0.82, 0.61, 0.46), (0.66, 0.46, 0.33), (0.48, 0.32, 0.22), (0.33, 0.21, 0.15)]
+_SKIN = [(0.90, 0.75, 0.65), (0.86, 0.69, 0.57), (0.82, 0.61, 0.46), (0.66, 0.46, 0.33), (0.48, 0.32, 0.22), (0.33, 0.21, 0.15)]
 _HAIR = [(0.07, 0.06, 0.06), (0.16, 0.10, 0.07), (0.28, 0.17, 0.10), (0.42, 0.22, 0.11), (0.70, 0.53, 0.30), (0.60, 0.59, 0.58)]
 _LEGS = [(0.13, 0.17, 0.30), (0.25, 0.35, 0.52), (0.12, 0.12, 0.13), (0.55, 0.47, 0.34), (0.36, 0.37, 0.39), (0.33, 0.28, 0.22),
          (0.30, 0.34, 0.24), (0.78, 0.76, 0.70), (0.42, 0.14, 0.16)]  # fmt: skip
@@ -150,30 +150,31 @@ def mannequin(joints, stature, wardrobe):
 
     # trunk: the shirt falls from the chest over the hips; below its hem the hips and thighs come out
     low = p["mid_hip"] - col["hem"] * s * pu
-    mid_len = (p["spine"] - p["mid_hip"]).norm(dim=-1, keepdim=True)
     hipw = 0.5 * s + 0.5 * left["hip"].norm(dim=-1, keepdim=True) / 0.1
     add("hips", p["right_hip"] + 0.01 * s * pu, p["left_hip"] + 0.01 * s * pu, 0.0455 * hipw * build, 0.0455 * hipw * build, pf,
         (BOTTOM, BOTTOM), (1.1, 1.15), along=0.3 * s)  # fmt: skip
     add("belly", p["spine"] - 0.01 * s * pu, low, 0.080 * wide * build, 0.106 * hipw * build, pf, (TOP, TOP), (0.76 * build, 1.0),
-        open_end=True, along=0.15 * s)  # fmt: skip
+        open_end=True)  # fmt: skip
     top = p["neck"] - 0.062 * s * cu
-    add("chest", p["spine"] - 0.012 * s * cu, top, 0.081 * wide * build, 0.093 * wide, cf, (TOP, TOP), (0.72 * build, 1.02), along=0.0 - mid_len)
+    add("chest", p["spine"] - 0.012 * s * cu, top, 0.081 * wide * build, 0.093 * wide, cf, (TOP, TOP), (0.72 * build, 1.02))
     for side, sign in (("left", 1.0), ("right", -1.0)):
         S, E, W = (p[f"{side}_{j}"] for j in ("shoulder", "elbow", "wrist"))
-        add(f"{side}_yoke", p["neck"] + 0.006 * s * cu + sign * 0.022 * s * cl, S - 0.021 * s * cu - sign * 0.014 * s * cl, 0.037 * s, 0.029 * s,
-            cf, (TOP, TOP), (1.1, 1.0))  # fmt: skip
+        add(f"{side}_yoke", p["neck"] + 0.006 * s * cu + sign * 0.022 * s * cl, S - 0.021 * s * cu - sign * 0.014 * s * cl,
+            0.037 * s, 0.029 * s, cf, (TOP, TOP), (1.1, 1.0))  # fmt: skip
         skew = cf + 0.3 * cu - 0.2 * cl
         upper, fore = ((b - a).norm(dim=-1, keepdim=True) for a, b in ((S, E), (E, W)))
         sleeve = col["sleeve"]
         loose = 1 + 0.12 * (sleeve > 0.3)
-        add(f"{side}_upper_arm", S - 0.019 * s * cu - sign * 0.009 * s * cl, E, 0.0295 * s * build * loose, 0.0245 * s * build * (1 + 0.12 * (sleeve > 1)), skew, (TOP, SKIN), cut=sleeve * upper)
+        add(f"{side}_upper_arm", S - 0.019 * s * cu - sign * 0.009 * s * cl, E, 0.0295 * s * build * loose,
+            0.0245 * s * build * (1 + 0.12 * (sleeve > 1)), skew, (TOP, SKIN), cut=sleeve * upper)  # fmt: skip
         full = 1 + 0.16 * (sleeve > 1.5)
         add(f"{side}_forearm", E, W, 0.0245 * s * build * full, 0.0165 * s * full, skew, (TOP, SKIN), cut=(sleeve - 1) * fore, along=upper)
         point = _unit(W - E)
         bone = _frame(point, cl)  # palm faces the body when the arm hangs
         knuckle = W + 0.066 * s * point
         add(f"{side}_hand", W + 0.006 * s * point, knuckle, 0.017 * s, 0.0225 * s, cl, (SKIN, SKIN), (0.62, 1.05))
-        add(f"{side}_fingers", knuckle, knuckle + 0.034 * s * _unit(point - 0.25 * sign * bone[..., 0]), 0.0205 * s, 0.012 * s, cl, (SKIN, SKIN), (0.55, 1.0))
+        curl = _unit(point - 0.25 * sign * bone[..., 0])
+        add(f"{side}_fingers", knuckle, knuckle + 0.034 * s * curl, 0.0205 * s, 0.012 * s, cl, (SKIN, SKIN), (0.55, 1.0))
         H, K, A = (p[f"{side}_{j}"] for j in ("hip", "knee", "ankle"))
         leg = col["leg"]
         thigh, shank = ((b - a).norm(dim=-1, keepdim=True) for a, b in ((H, K), (K, A)))
@@ -182,13 +183,13 @@ def mannequin(joints, stature, wardrobe):
         ahead = bend - (bend * down).sum(-1, keepdim=True) * down  # the way the knee points
         ahead = _unit(ahead + 0.3 * _unit(pf - (pf * down).sum(-1, keepdim=True) * down))
         free = 1 + 0.06 * (leg > 0.4)
-        add(f"{side}_thigh", H, K, 0.047 * s * build * free, 0.034 * s * build * (1 + 0.1 * (leg > 1)),
-            pf + 0.2 * pl, (BOTTOM, SKIN), cut=leg * thigh)  # fmt: skip
+        add(f"{side}_thigh", H, K, 0.047 * s * build * free, 0.034 * s * build * (1 + 0.1 * (leg > 1)), pf + 0.2 * pl,
+            (BOTTOM, SKIN), cut=leg * thigh)  # fmt: skip
         long = (leg > 1.5).float()
         add(f"{side}_shank", K, A, 0.034 * s * build * (1 + 0.1 * (leg > 1)), (0.023 + 0.009 * long) * s, ahead, (BOTTOM, SKIN),
             cut=(leg - 1) * shank, along=thigh)  # fmt: skip
-        add(f"{side}_calf", K + down * 0.09 * shank / 0.35 - 0.008 * s * ahead, K + down * shank * 0.62 - 0.004 * s * ahead, 0.0325 * s * build,
-            0.025 * s, ahead, (BOTTOM, SKIN), cut=(leg - 1.25) * shank, along=thigh + 0.25 * shank)  # fmt: skip
+        add(f"{side}_calf", K + 0.26 * shank * down - 0.008 * s * ahead, K + 0.62 * shank * down - 0.004 * s * ahead,
+            0.0325 * s * build, 0.025 * s, ahead, (BOTTOM, SKIN), cut=(leg - 1.25) * shank, along=thigh + 0.25 * shank)  # fmt: skip
         flat = ((0.11 - A[:, 2:] / s) / 0.05).clamp(0, 1) * ((-down[:, 2:] - 0.3) / 0.3).clamp(0, 1)  # near the floor: stands on it
         up = _unit(-down * (1 - flat) + z * flat)
         fwd = _unit(ahead - (ahead * up).sum(-1, keepdim=True) * up)
@@ -205,15 +206,20 @@ def mannequin(joints, stature, wardrobe):
     has = col["skirt"] > 0
     hem = p["mid_hip"] + (knees - p["mid_hip"]) * col["skirt"]
     nan = torch.full_like(s, math.nan)
-    add("skirt", p["mid_hip"] + 0.02 * s * pu, hem, torch.where(has, 0.104 * hipw * build, nan), 0.085 * s + 0.5 * gap * col["skirt"].clamp(max=1),
-        pf, (BOTTOM, BOTTOM), (0.82, 1.0), open_end=True)  # fmt: skip
+    lap = (_unit(hem - p["mid_hip"]) * pf).sum(-1, keepdim=True).clamp(0, 1)  # 1 where it lies on the thighs of who sits
+    spread = torch.minimum(0.5 * gap * col["skirt"].clamp(max=1), 0.12 * s)
+    add("skirt", p["mid_hip"] + 0.02 * s * pu, hem, torch.where(has, (0.104 - 0.012 * lap) * hipw * build, nan),
+        (0.085 - 0.02 * lap) * s + spread, pf + 0.5 * pu, (BOTTOM, BOTTOM), (0.82 - 0.32 * lap, 1.0), open_end=True)  # fmt: skip
     # head: cranium, face, nose, and the hair as a cap with, for some, a fall down the neck
-    add("neck", p["neck"] - 0.01 * s * cu + 0.006 * s * cf, skull - 0.028 * hs * hu - 0.012 * hs * hf, 0.0335 * s, 0.031 * hs, cf, (TOP, SKIN), cut=0.0 * s + 0.006 * s)
+    add("neck", p["neck"] - 0.01 * s * cu + 0.006 * s * cf, skull - 0.028 * hs * hu - 0.012 * hs * hf, 0.0335 * s, 0.031 * hs,
+        cf, (TOP, SKIN), cut=0.006 * s)  # fmt: skip
     add("skull", skull, None, 0.0615 * hs, 0.0615 * hs, hf, (SKIN, SKIN), (0.86, 0.70), up=hu)
     add("face", skull - 0.032 * hs * hu + 0.015 * hs * hf, None, 0.041 * hs, 0.041 * hs, hf, (SKIN, SKIN), (0.88, 0.83), up=hu)
-    add("nose", skull - 0.008 * hs * hu + 0.047 * hs * hf, skull - 0.023 * hs * hu + 0.054 * hs * hf, 0.006 * hs, 0.0085 * hs, hf, (SKIN, SKIN))
+    add("nose", skull - 0.008 * hs * hu + 0.047 * hs * hf, skull - 0.023 * hs * hu + 0.054 * hs * hf, 0.006 * hs, 0.0085 * hs,
+        hf, (SKIN, SKIN))  # fmt: skip
     thick = torch.where(col["hair"] > 0, 1 + 0.03 * col["hair"], nan)
-    add("hair", skull + 0.0115 * hs * hu - 0.011 * hs * hf, None, 0.0565 * hs * thick, 0.0565 * hs * thick, hf, (HAIR, HAIR), (0.92, 0.80), up=hu)
+    cap = 0.0565 * hs * thick
+    add("hair", skull + 0.0115 * hs * hu - 0.011 * hs * hf, None, cap, cap, hf, (HAIR, HAIR), (0.92, 0.80), up=hu)
     fall = torch.where(col["hair"] > 1.1, torch.ones_like(s), nan)
     end = skull - (0.016 + 0.028 * col["hair"]) * hs * hu - (0.024 + 0.007 * col["hair"]) * hs * hf
     add("long_hair", skull - 0.012 * hs * hf + 0.005 * hs * hu, end, 0.049 * hs * fall, 0.044 * hs, hf, (HAIR, HAIR), (0.84, 1.02))

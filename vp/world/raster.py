@@ -139,7 +139,7 @@ def hit_cones(table, of, x, y):
     steep = A < 1e-7
     side = -(B + disc.clamp(min=0).sqrt()) / torch.where(steep, A.clamp(max=-1e-7), A)
     at = (oz + side * dz - k * r1) / c2
-    on_side = (disc >= 0) & (at >= 0) & (at <= h)
+    on_side = (disc > 0) & (at >= 0) & (at <= h)  # disc 0: parallel to the axis, or touching
     begin = torch.where(steep, dz > 0, at < 0)
     z = torch.where(begin, oz, oz - h)
     Bs = torch.addcmul(od, z, dz)

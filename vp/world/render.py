@@ -7,7 +7,6 @@ shaded.  Depth is z in the camera frame; a person's part below the floor is hidd
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from vp.camera import Camera, rescale
 from vp.errors import InputError
@@ -81,19 +80,19 @@ def render_people(joints, mask, wardrobe, stature, camera, family="studio", seed
     """
     B, P = mask.shape
     if joints.shape != (B, P, 17, 3) or wardrobe.shape != (B, P, 16) or stature.shape != (B, P) or camera.t.shape != (B, 3):
-        raise InputError(f"shapes do not go together: joints {tuple(joints.shape)}, mask {tuple(mask.shape)}, wardrobe {tuple(wardrobe.shape)}, "
-                         f"stature {tuple(stature.shape)}, camera {tuple(camera.t.shape)}", "render")  # fmt: skip
+        shapes = ", ".join(str(tuple(x.shape)) for x in (joints, mask, wardrobe, stature, camera.t))
+        raise InputError(f"shapes do not go together: {shapes}", "render", "joints, mask, wardrobe, stature, centres of the cameras")
     w, h = camera.size
     seed = _seeds(seed, mask)
     light = light if isinstance(light, Light) else sample_light(seed if light is None else _seeds(light, mask), family)
     lo, hi, full = frame or (torch.zeros(B, 2, device=mask.device), torch.tensor([[w, h]], device=mask.device).expand(B, 2), (w, h))
-    step = max(1, (PIXELS if mask.device.type == "cpu" else 128 * PIXELS) // (w * h))
+    step = max(1, (PIXELS if mask.device.type == "cpu" else 32 * PIXELS) // (w * h))
     parts = []
-    for i in (slice(k, k + step) for k in range(0, B, step)):
+    for i in torch.arange(B, device=mask.device).split(step):
         part = joints[i].double().masked_fill(~mask[i, :, None, None], float("nan"))
         parts.append(_picture(part, wardrobe[i], stature[i].double(), camera[i], family, seed[i], light[i], (lo[i], hi[i], full)))
     if not parts:
-        return Picture(joints.new_zeros(0, 3, h, w).float(), mask.new_zeros(0, h, w).char(), joints.new_zeros(0, h, w).float(), mask.new_zeros(0, P, 17))
+        raise InputError("no pictures", "render")
     return Picture(*(torch.cat(x) for x in zip(*parts, strict=True)))
 
 
@@ -171,7 +170,7 @@ def _shade(at, solid, table, doll, rays, light, P):
     sun = (normal * light.direction[picture]).sum(-1).clamp(min=0)
     sky = 0.72 + 0.28 * normal[:, 2] - 0.10 * torch.exp(-where[:, 2].clamp(min=0) / 250)  # the floor darkens what is close above it
     level = light.ambient[picture] * sky[:, None] + light.sun[picture] * sun[:, None]
-    return (albedo * level * (0.74 + 0.26 * (facing / 0.5).clamp(0, 1))[:, None] * 1.08).clamp(0, 1)
+    return (albedo * level * (0.74 + 0.26 * (facing / 0.5).clamp(0, 1))[:, None] * 1.14).clamp(0, 1)
 
 
 def _cloth(solid, person, px, py, pz, depth, where, doll, rays):
@@ -188,18 +187,20 @@ def _cloth(solid, person, px, py, pz, depth, where, doll, rays):
     row = doll.palette.flatten(0, 1)[person * 6 + garment]
     first, second, pattern, period = row[:, :3], row[:, 3:6], row[:, 6], row[:, 7]
     along = doll.along.flatten()[solid] + torch.where(is_in("belly", "skirt"), 1.0, -1.0) * -pz
-    across = torch.atan2(py, px) * 95
+    across = torch.atan2(py, px) * torch.where(is_in("belly", "skirt"), -95.0, 95.0)
     pixel = depth * (rays.x[:, 1] - rays.x[:, 0]).abs()[person // (len(doll.a) // len(rays.x))]
     sharp = (period / pixel.clamp(min=1e-3) / 2.2 - 0.6).clamp(0, 1)
     own = doll.palette[person, 2, 0] * 7  # each cloth its own folds
     ring, bar = torch.cos(along * 6.2832 / period), torch.cos(across * 6.2832 / period)
     blotch = noise(across / 2600 + own, along / 2600 + 0.37 * own)
-    wave = torch.where(pattern == ACROSS, ring, torch.where(pattern == ALONG, bar, torch.where(pattern == CHECKS, ring + bar, 1.6 * blotch)))
+    wave = torch.where(pattern == CHECKS, ring + bar, 1.6 * blotch)
+    wave = torch.where(pattern == ACROSS, ring, torch.where(pattern == ALONG, bar, wave))
     mix = torch.where(pattern > 0, (0.5 + 3 * wave * sharp).clamp(0, 1) * sharp + 0.4 * (1 - sharp), 0 * wave)
     mix = torch.where((pattern == BLOTCHES), (0.5 + 4 * blotch).clamp(0, 1), mix)
     fold = noise(across / 5200 + 0.7 * own, along / 9000 + 0.13 * own)
     cloth = (garment >= 2) | (garment == 1)
     colour = (first + (second - first) * mix[:, None]) * (1 + 0.07 * fold * cloth)[:, None]
+    colour = torch.where((kind >= K - len(STOOL))[:, None], doll.palette[person, SKIN, :1] * 0.5 + 0.1, colour)  # greys
     face = head & (f > 0.01) & (garment == SKIN)
     paint = lambda c, m, rgb: torch.where((face & m)[:, None], c * c.new_tensor(rgb[:3]) + c.new_tensor(rgb[3:]), c)  # noqa: E731
     e = l.abs() - 0.0185
@@ -253,17 +254,16 @@ def _shadows(image, floor, doll, camera, rays, light, B):
 
 def _lens(image, instance, seed):
     """Softens the outlines of people in images (B H W, 3) by a pixel and adds a little grain, as a camera does."""
-    B, H, W = instance.shape
+    _, H, W = instance.shape
     edge = torch.zeros_like(instance, dtype=torch.bool)
-    for a, b in (((..., slice(1, None)), (..., slice(None, -1))), ((..., slice(1, None), slice(None)), (..., slice(None, -1), slice(None)))):
-        change = instance[a] != instance[b]
-        edge[a] |= change
-        edge[b] |= change
+    across, down = instance[..., 1:] != instance[..., :-1], instance[:, 1:] != instance[:, :-1]
+    for part, change in ((edge[..., 1:], across), (edge[..., :-1], across), (edge[:, 1:], down), (edge[:, :-1], down)):
+        part |= change
     at = edge.flatten().nonzero()[:, 0]
     x, y = at % W, at // W % H
-    near = [at + torch.where((x + i >= 0) & (x + i < W), i, 0) + torch.where((y + j >= 0) & (y + j < H), j * W, 0) for i in (-1, 0, 1) for j in (-1, 0, 1)]
-    soft = 0.4 * image[at] + 0.6 / 9 * sum(image[n] for n in near)
-    image[at] = soft
+    columns = [(x + i).clamp(0, W - 1) - x for i in (-1, 0, 1)]
+    rows = [((y + j).clamp(0, H - 1) - y) * W for j in (-1, 0, 1)]
+    image[at] = 0.4 * image[at] + 0.6 / 9 * sum(image[at + i + j] for i in columns for j in rows)
     w = uniform(seed, 3, 12)
     row, column = ((torch.arange(n, device=seed.device) + (512 * w[:, i : i + 1]).long()) % 512 for n, i in ((H, 0), (W, 1)))
     grain = tile(image.device)[WHITE, row[..., None], column[:, None]] * (0.003 + 0.009 * w[:, 2, None, None])

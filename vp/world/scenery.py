@@ -69,9 +69,11 @@ def _ground(rays, at, b, v, light, test):
     X, Y, _ = (x.flatten()[at] for x in rays.at(s))
     s, pick, one = s.flatten(), v[16][:, None], torch.ones_like(v[0])
     if test:
-        base = torch.where(pick < 0.5, hsv(0.58 * one, 0.04 + 0.05 * v[17], 0.78 + 0.1 * v[18]), hsv(0.02 + 0.03 * v[17], 0.35 * one, 0.4 + 0.15 * v[18]))
+        snow, stone = hsv(0.58 * one, 0.04 + 0.05 * v[17], 0.78 + 0.1 * v[18]), hsv(0.02 + 0.03 * v[17], 0.35 * one, 0.4 + 0.15 * v[18])
+        base = torch.where(pick < 0.5, snow, stone)
     else:
-        grass, sand = hsv(0.2 + 0.09 * v[17], 0.3 + 0.25 * v[18], 0.36 + 0.2 * v[19]), hsv(0.11 * one, 0.2 + 0.2 * v[18], 0.55 + 0.2 * v[19])
+        grass = hsv(0.2 + 0.09 * v[17], 0.3 + 0.25 * v[18], 0.36 + 0.2 * v[19])
+        sand = hsv(0.11 * one, 0.2 + 0.2 * v[18], 0.55 + 0.2 * v[19])
         base = torch.where(pick < 0.5, grass, torch.where(pick < 0.7, sand, hsv(0.1 * one, 0.02 + 0.08 * v[18], 0.38 + 0.25 * v[19])))
     rough = torch.where(pick < 0.5, 0.11, 0.05)[:, 0][b]
     grain = rough * noise(X / 6000, Y / 6000, ROUGH) * resolved(rays, s, at, 60) + 0.07 * noise(X / 60000, Y / 60000)
@@ -155,7 +157,7 @@ def _dead_leaves(image, u, v, seed, test, n=260):
     lo, hi = ((centre - size[:, None] - first) / step).ceil(), ((centre + size[:, None] - first) / step).floor() + 1
     of, pixel = pairs(*(torch.minimum(e.clamp(min=0), limit).long() for e in (lo, hi)), width)
     pixel = pixel + of // n * N
-    ca, sa = (6.28 * q[3]).cos() / size, (6.28 * q[3]).sin() / size
+    ca, sa = (q[3] * 6.28).cos() / size, (q[3] * 6.28).sin() / size
     u, v = u.flatten(), v.flatten()
 
     def place(pixel, of):
@@ -190,7 +192,7 @@ def _furnished(image, rays, seed, test, n=10):
     s = rays.plane(0.0).clamp(max=1e5)
     X, Y, _ = rays.at(s)
     reach = torch.maximum(5500 + 4000 * w[:, 0], rays.o[:, :2].norm(dim=-1) + 300)[:, None]
-    floor = (s < 1e5) & (X * X + Y * Y < reach * reach)
+    floor = (s < 1e5) & (torch.hypot(X, Y) < reach)
     at = floor.flatten().nonzero()[:, 0]
     b, x, y = at // N, X.flatten()[at], Y.flatten()[at]
     board = ((x * torch.cos(6.28 * w[b, 1]) + y * torch.sin(6.28 * w[b, 1])) / (160 + 300 * w[b, 2])).floor()
@@ -212,7 +214,8 @@ def _furnished(image, rays, seed, test, n=10):
 
 def _box(image, floor, front, rays, centre, q, test):
     """Draws a box per picture (slabs: the ray is inside while it is inside all three), nearer than `front` (B, N) mm."""
-    half = torch.stack([250 + 500 * q[:, 2], 200 + 350 * q[:, 3], 250 + 900 * q[:, 4] ** 2], -1) * q.new_tensor([0.4, 0.4, 1.7] if test else [1, 1, 1])
+    half = torch.stack([250 + 500 * q[:, 2], 200 + 350 * q[:, 3], 250 + 900 * q[:, 4] ** 2], -1)
+    half = half * half.new_tensor([0.4, 0.4, 1.7] if test else [1.0, 1.0, 1.0])
     c, s = (6.28 * q[:, 5]).cos()[:, None], (6.28 * q[:, 5]).sin()[:, None]
     x, y, z = ((rays.o[:, i] - (centre[:, i] if i < 2 else half[:, 2]))[:, None] for i in range(3))
     dx, dy, dz = rays.d
