@@ -32,7 +32,7 @@ def _check(function, cases, unit, rtol=1e-6):
     for arguments, expected in cases:
         shown = ", ".join(f"{k}={np.round(v, 3).tolist() if hasattr(v, '__len__') else v}" for k, v in arguments.items())
         try:
-            value = function(*copy.deepcopy(list(arguments.values())))
+            value = function(*(np.array(v) if isinstance(v, list) else copy.deepcopy(v) for v in arguments.values()))
         except NotImplementedError:
             return Result(False, "the function still raises NotImplementedError; write its body and run the cell again")
         except Exception as e:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing as mp
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -123,6 +124,37 @@ def _render(folder, barrier):
     data.rendered(2, size=(60, 32), folder=folder)
 
 
+def test_more_than_a_block_and_each_background(tmp_path):
+    muco = load("muco")
+    images = muco.rendered(70, size=(60, 32), folder=tmp_path)
+    tail = muco.pictures(muco.scenes(6, start=64), (60, 32))
+    assert (images[64:].float() / 255 - tail).abs().max() < 0.05, "scene 64 is not scene 0 again"
+    green = (images[:, 1].float().flatten(1).mean(1) > 1.3 * images[:, 0].float().flatten(1).mean(1)).float().mean()
+    assert 0.2 < green < 0.8, "both families take part"
+    muco.rendered(3, size=(60, 32), folder=tmp_path, background="green")
+    muco.rendered(3, size=(60, 32), folder=tmp_path)
+    assert len(list(tmp_path.glob("*.npy"))) == 3, "the background belongs to the key"
+
+
+def test_the_least_recently_used_set_goes_and_leftovers_of_killed_runs(panoptic, tmp_path):
+    bound = 2 * (2 * 3 * 32 * 60 + 200)
+    old, kept = (set(), set())
+    for seed in (0, 1):
+        before = set(tmp_path.glob("*.npy"))
+        panoptic.rendered(2, seed=seed, size=(60, 32), folder=tmp_path, limit=bound)
+        (old if seed else kept).update(set(tmp_path.glob("*.npy")) - before)
+    for k, path in enumerate([*old, *kept]):
+        os.utime(path, (1000 + k, 1000 + k))
+    panoptic.rendered(2, seed=0, size=(60, 32), folder=tmp_path, limit=bound)  # used again: now the newest
+    leftover = tmp_path / "x.part"
+    leftover.touch()
+    os.utime(leftover, (1000, 1000))
+    panoptic.rendered(2, seed=2, size=(60, 32), folder=tmp_path, limit=bound)
+    assert kept <= set(tmp_path.glob("*.npy"))
+    assert not old & set(tmp_path.glob("*.npy"))
+    assert not leftover.exists()
+
+
 def test_two_runs_may_share_the_cache(panoptic, tmp_path):
     context = mp.get_context("spawn")
     barrier = context.Barrier(2)
@@ -149,7 +181,7 @@ def test_pictures_of_a_counterfactual_differ_only_where_they_should(panoptic):
 def test_agr_forgets_appearance_and_keeps_geometry(panoptic):
     assert virtual.agr_change(panoptic, "clothes", 8, 0) == 0
     assert virtual.agr_change(panoptic, "background", 8, 0) == 0
-    assert virtual.agr_change(panoptic, "camera", 8, 0) > 0.005
+    assert virtual.agr_change(panoptic, "camera", 8, 0) > 0.1
 
 
 def test_peak_errors_against_a_hand_made_peak():

@@ -4,12 +4,15 @@ Rendered sets are cached on disk by their configuration (`Dataset.rendered`): wr
 may share them; the least recently used go when the cache is over its limit.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 import warnings
+import zlib
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -24,11 +27,12 @@ from vp.world.bank import PoseBank
 from vp.world.cameras import MUPOTS_FOCAL
 from vp.world.render import render
 from vp.world.scenes import make_scenes
-from vp.world.twins import SPLITS, Twin, twin
+from vp.world.twins import Twin, twin
 
 DEFAULT_SPLIT = {"panoptic": "train", "muco": "train", "mupots": "test", "coco": "train"}
 MOST_POSES = 20_000  # read from a recorded data set into its bank
 CACHE_BYTES = 4 << 30
+RENDERER = 1  # count up when vp.world makes other pictures or scenes from the same numbers: cached sets are then made anew
 
 
 @dataclass
@@ -48,9 +52,10 @@ class Dataset:
     def scenes(self, n, seed=0, device="cpu", changed=None, start=0, camera=None):
         """n `Scenes` (see `make_scenes`); camera: another specification than the split's own."""
         config = replace(self.twin.scenes, camera=camera or self.cameras or self.twin.scenes.camera)
-        stream = seed + (SPLITS.index(self.twin.split) << 20)  # the splits of a data set share no scene
+        stream = (zlib.crc32(f"{self.twin.name} {self.twin.split}".encode()) << 20) + seed  # no two splits share a scene
         scenes = make_scenes(config, self.bank, self.people, n, stream, device, changed, start)
-        return replace(scenes, sources=dict(self.sources))
+        brought = {} if self.twin.flat else {k: self.sources[k] for k in ("poses", "cameras")}  # pictures of scenes are always rendered
+        return replace(scenes, sources={**dict.fromkeys(("poses", "cameras", "images"), "twin"), **brought})
 
     def pictures(self, scenes, size=(240, 128), background=None):
         """Pictures of scenes at size (width, height): image (B, 3, H, W) float32 in [0, 1], in the split's backgrounds or the given one."""
@@ -83,7 +88,10 @@ class Dataset:
 
         The scenes are those of `scenes(n, seed)`.
         """
-        config = {"twin": asdict(self.twin), "sources": self.sources, "bank": _fingerprint(self.bank), "n": n, "seed": seed, "size": size,
+        if not isinstance(background, str | None):
+            raise InputError("only named backgrounds are cached", "rendered", "use pictures() with a folder of images")
+        config = {"renderer": RENDERER, "twin": asdict(self.twin), "sources": self.sources,
+                  "bank": _fingerprint(self.bank), "n": n, "seed": seed, "size": size,
                   "background": background, "cameras": [c.to_dict() for c in self.cameras]}  # fmt: skip
         key = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:20]
         folder = Path(folder or results.ROOT / "runs" / "cache")
@@ -101,8 +109,12 @@ class Dataset:
         images = torch.cat(parts)
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as f:
-            np.save(f, images.numpy())
-        os.replace(f.name, path)
+            try:
+                np.save(f, images.numpy())
+                os.replace(f.name, path)
+            except OSError:
+                Path(f.name).unlink(missing_ok=True)
+                raise
         _shrink(folder, limit, keep=path)
         return images
 
@@ -114,12 +126,17 @@ def _fingerprint(bank):
 
 def _shrink(folder, limit, keep):
     """Remove the least recently used sets until the cache is within its limit; files that vanish meanwhile are another run's doing."""
-    sets = sorted((p for p in folder.glob("*.npy") if p != keep), key=lambda p: p.stat().st_mtime if p.exists() else 0, reverse=True)
-    total = keep.stat().st_size
-    for p in sets:
-        size = p.stat().st_size if p.exists() else 0
+    found, total = [], 0
+    for p in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            facts = p.stat()
+            if p.suffix == ".part" and time.time() - facts.st_mtime > 3600:  # of a killed run
+                p.unlink()
+            elif p.suffix == ".npy":
+                found.append((p != keep, -facts.st_mtime_ns, p, facts.st_size))
+    for other, _, p, size in sorted(found):
         total += size
-        if total > limit:
+        if other and total > limit:
             p.unlink(missing_ok=True)
 
 

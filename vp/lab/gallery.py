@@ -18,12 +18,17 @@ def tiles(rows):
     return torch.cat([torch.cat(list(row), -1) for row in rows], 1)
 
 
-def save(image, path):
-    """A picture (3, H, W) in [0, 1] as a PNG of 256 colours."""
-    from PIL import Image
+def save(image, path, labels=()):
+    """A picture (3, H, W) in [0, 1] as a PNG of 256 colours; labels: one for each of its rows of tiles, written to the left."""
+    from PIL import Image, ImageDraw
 
     pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    Image.fromarray(np.ascontiguousarray(pixels)).quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    margin = 110 if labels else 0
+    sheet = Image.new("RGB", (margin + pixels.shape[1], pixels.shape[0]), "white")
+    sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (margin, 0))
+    for k, text in enumerate(labels):
+        ImageDraw.Draw(sheet).text((6, (k + 0.5) * sheet.height / len(labels)), text, fill=style.INK, anchor="lm", font_size=15)
+    sheet.quantize(256, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 def pipeline(path):
@@ -42,7 +47,7 @@ def twins(path, n=6):
     for name, split in TWINS:
         data = load(name, split)
         rows.append(data.pictures(data.scenes(n, seed=3), (240, 128)))
-    save(tiles(rows), path)
+    save(tiles(rows), path, [f"{name} {split}" for name, split in TWINS])
 
 
 def counterfactual(path, n=4):
@@ -50,7 +55,7 @@ def counterfactual(path, n=4):
     data = load("panoptic")
     changes = (None, {"camera": 1}, {"clothes": 1}, {"posture": 1})
     rows = [data.pictures(data.scenes(n, seed=5, changed=c, camera="panoptic"), (240, 128)) for c in changes]
-    save(tiles(rows), path)
+    save(tiles(rows), path, ["scene", "camera", "clothes, hair", "posture"])
 
 
 def large(path):

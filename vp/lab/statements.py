@@ -35,16 +35,17 @@ GEOMETRY = {
     )
 }  # fmt: skip
 
-# The virtual world, computed by notebooks 07 and (coverage) 02; thresholds from before the first run of notebook 07.
+# The virtual world, computed by notebooks 07 and (coverage) 02.  Thresholds are from before the first run, but for agr-camera and
+# agr-posture, which were restated as a share of the heatmaps after it.
 WORLD = {
     c.id: c
     for c in (
-        Claim("agr-appearance", "§4.1", "AGR does not depend on clothes, background or light: not one bit of it changes with them.",
+        Claim("agr-appearance", "§4.1", "AGR does not depend on clothes, background or light (by construction): not one bit changes.",
               measured(experiment="agr", metric="heatmap_change", method="appearance"), 1e-12, "<", sampled=False),
-        Claim("agr-camera", "§4.1", "AGR depends on the camera: another one changes the heatmaps by more than 0.005 on average.",
-              measured(experiment="agr", metric="heatmap_change", method="camera"), 0.005, ">", sampled=False),
-        Claim("agr-posture", "§4.1", "AGR depends on the posture: others change the heatmaps by more than 0.001 on average.",
-              measured(experiment="agr", metric="heatmap_change", method="posture"), 0.001, ">", sampled=False),
+        Claim("agr-camera", "§4.1", "AGR depends on the camera: another one changes the heatmaps by more than a tenth of what is in them.",
+              measured(experiment="agr", metric="heatmap_change", method="camera"), 0.1, ">", sampled=False),
+        Claim("agr-posture", "§4.1", "AGR depends on the posture: others change the heatmaps by more than a tenth of what is in them.",
+              measured(experiment="agr", metric="heatmap_change", method="posture"), 0.1, ">", sampled=False),
         Claim("agr-peak", "§4.1, ours", "Drawn at the real number, a peak lies within 0.05 heatmap px of its joint on average.",
               measured(experiment="agr", metric="peak_error", method="ours"), 0.05, "<", "px"),
         Claim("agr-truncation", "ours", "The published rounding (position, patch) moves peaks by more than half a heatmap px on average.",

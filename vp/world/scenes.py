@@ -25,6 +25,7 @@ from vp.world.body import People
 from vp.world.cameras import CameraRanges, sampler
 from vp.world.placement import APART, DRAWS, Placement, place
 
+CLOTHES = [*range(3, 12), *range(13, 16)]  # of the wardrobe's numbers; skin (0), hair (1, 2) and build (12) belong to the body
 FACTORS = ("camera", "count", "people", "posture", "yaw", "placement", "stature", "clothes", "background", "light")
 
 # ---- visibility ------------------------------------------------------------------------------------------------------------------------
@@ -278,7 +279,9 @@ def _draw(config, look, bank, people, block, seeds, changed, device):
         stature = people.stature[other("stature")]
         who = replace(who, stature=stature, offsets=who.offsets * (stature / who.stature)[:, None, None])
     if "clothes" in changed:
-        who = replace(who, wardrobe=people.wardrobe[other("clothes")])
+        wardrobe, new = who.wardrobe.clone(), people.wardrobe[other("clothes")]
+        wardrobe[:, CLOTHES] = new[:, CLOTHES]
+        who = replace(who, wardrobe=wardrobe)
     joints, valid, pose = bank.sample(B * P, stream["posture"], stature=who.stature)
     yaw = 2 * torch.pi * torch.rand(B, P, generator=stream["yaw"])
     least, most = config.people
