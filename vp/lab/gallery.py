@@ -55,7 +55,7 @@ def counterfactual(path, n=4):
     data = load("panoptic")
     changes = (None, {"camera": 1}, {"clothes": 1}, {"posture": 1})
     rows = [data.pictures(data.scenes(n, seed=5, changed=c, camera="panoptic"), (240, 128)) for c in changes]
-    save(tiles(rows), path, ["scene", "camera", "clothes, hair", "posture"])
+    save(tiles(rows), path, ["scene", "camera", "clothes", "posture"])
 
 
 def large(path):
