@@ -15,6 +15,7 @@ import torch
 
 from vp.camera import fit_transform, rescale
 from vp.skeleton import JOINTS_15, JOINTS_17
+from vp.space import Grid
 
 REFERENCE = 240  # px, map width for which SIGMA, EXTENT and STAMP are stated
 SIGMA = 3 * math.sqrt(2) / 96  # px of sigma per px of a person's extent (published)
@@ -23,6 +24,7 @@ FLOOR = 1.0  # px, least sigma at any resolution
 STAMP = 15.0  # px, half the side of the square around a root that holds its distances (published)
 EXTENSION = (0.25, 0.12)  # box beyond the joints on each side, as a share of their extent in x and y (published)
 CHUNK = {"cpu": 2**20, "cuda": 2**28}  # products that `outer_max` holds at a time: on a CPU they stay in the cache
+GRID = Grid()  # of the root volume, the paper's
 SKELETONS = {15: JOINTS_15, 17: JOINTS_17}
 
 
@@ -51,20 +53,6 @@ class Noise:
 
 DETECTOR = Noise(missed=0.03, box_jitter=0.03, occluded=(0.2, 0.9), swapped=0.03,
                  no_head_top=0.2, no_neck=0.1, no_arm=0.03, no_leg=0.05, spurious=0.02)  # fmt: skip  # our guesses
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A box of voxels in the world: centre and size mm, bins; voxel centres include both ends, so spacing is size / (bins - 1) (§4.2)."""
-
-    centre: tuple = (0.0, -500.0, 800.0)  # CMU Panoptic (1.1); MuCo and MuPoTS: (0, 0, 1100)
-    size: tuple = (8000.0, 8000.0, 2400.0)
-    bins: tuple = (80, 80, 24)
-
-    def axes(self, device="cpu"):
-        """Voxel centres along X, Y, Z, mm: three vectors."""
-        along = zip(self.centre, self.size, self.bins, strict=True)
-        return [torch.linspace(c - s / 2, c + s / 2, n, device=device) for c, s, n in along]
 
 
 @dataclass
@@ -330,7 +318,7 @@ def agr(uv, present, mask, size, map_size=(240, 128), noise=None, generator=None
     return AGR(heatmaps, box_map, boxes, roots, root_valid, sigma, channels)
 
 
-def synthesise(scenes, map_size=(240, 128), noise=Noise(), generator=None, J=15, grid=Grid(), stride=4):
+def synthesise(scenes, map_size=(240, 128), noise=Noise(), generator=None, J=15, grid=GRID, stride=4):
     """A training batch of the second stage: AGR and Targets of `scenes`, on their device (§4.1; published noise by default).
 
     scenes: anything with joints (B, P, >=J, 3) world mm, valid (B, P, >=J), mask (B, P) and a batched camera (`visible` too for
