@@ -1,7 +1,8 @@
-"""Shared by all tests: one torch thread, and the folder of reference numbers and sample data that lies beside the repository."""
+"""Shared by all tests: one torch thread, reference numbers and sample data from the folder that lies beside the repository, `close`."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,3 +17,38 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("no folder `shared` beside the repository: golden numbers and sample data are absent")
     return SHARED
+
+
+class Golden:
+    """One golden file: `g[name]` is an array (float32 as float64); `g.left_out()` names those not read since `g.used.clear()`."""
+
+    def __init__(self, path):
+        self.name, self.file, self.used = path.stem, np.load(path, allow_pickle=False), set()
+
+    def __contains__(self, key):
+        return key in self.file.files
+
+    def __getitem__(self, key):
+        self.used.add(key)
+        array = self.file[key]
+        return array.astype(float) if array.dtype == np.float32 else array
+
+    def left_out(self):
+        return set(self.file.files) - self.used
+
+
+@pytest.fixture(scope="session")
+def golden(shared):
+    """All golden files by name, as `golden["camera"]`, or a skip that says what is absent."""
+    files = {path.stem: Golden(path) for path in sorted((shared / "golden").glob("*.npz"))}
+    if not files:
+        pytest.skip("no folder `shared/golden` beside the repository: golden numbers are absent")
+    return files
+
+
+def close(a, b, tol, name=""):
+    """Two arrays or tensors of one shape, finite, no two entries further apart than `tol`."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    assert a.shape == b.shape, name
+    assert np.isfinite(a).all(), name
+    np.testing.assert_allclose(a, b, rtol=0, atol=tol, err_msg=name)

@@ -1,4 +1,4 @@
-"""The AGR explorer: each control changes the one trace, to what an independent computation says."""
+"""The AGR explorer: each control changes the heatmap to what an independent computation says; crosses mark the truth."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ PRESENT = torch.ones(1, 15, dtype=torch.bool)
 
 @pytest.fixture
 def explorer():
-    e = AGRExplorer(UV, PRESENT, (240, 128), (120, 64), amount=0.0)
+    e = AGRExplorer(UV, PRESENT, (240, 128), (120, 64), amount=0.0, joint=ALL)
     assert e.widget is not None
     return e
 
@@ -52,7 +52,35 @@ def test_each_control_changes_the_trace_and_makes_no_new_one(explorer):
     explorer.controls["joint"].value = ALL
     explorer.controls["missing"].value = "nothing"
     assert np.array_equal(shown(explorer), before)
-    assert len(explorer.figure.data) == traces == 1
+    assert len(explorer.figure.data) == traces == 2
+
+
+def test_crosses_mark_where_the_joints_shown_are(explorer):
+    cross = explorer.figure.data[1]
+    want = (UV[0].numpy() + 0.5) / 2 - 0.5
+    assert np.allclose(np.stack([cross.x, cross.y], -1), want, atol=1e-5)
+    explorer.controls["joint"].value = "right_knee"
+    j = JOINTS_15.index("right_knee")
+    assert np.allclose([cross.x, cross.y], want[j, :, None], atol=1e-5)
+    v, u = np.unravel_index(shown(explorer).argmax(), (64, 120))
+    assert np.hypot(u - want[j, 0], v - want[j, 1]) < 0.75  # without noise the peak is there
+    explorer.controls["amount"].value = 4.0
+    assert np.allclose([cross.x, cross.y], want[j, :, None], atol=1e-5), "noise moves the peak, not the truth"
+    hidden = AGRExplorer(UV, torch.zeros_like(PRESENT), (240, 128), joint=ALL)
+    assert len(hidden.figure.data[1].x) == 0, "an unknown joint has no cross"
+    tall = AGRExplorer(UV, PRESENT, (240, 240), joint=ALL)  # padded at the left and right: 128 px of the map for 240 of the image
+    k = 128 / 240
+    assert np.allclose(tall.figure.data[1].x, (UV[0, :, 0].numpy() + 0.5) * k - 0.5 + (240 - 128) / 2, atol=1e-5)
+
+
+def test_opens_on_one_joint_with_noise_and_marks():
+    e = AGRExplorer(UV, PRESENT, (240, 128))
+    assert e.state["joint"] in JOINTS_15.joints
+    assert e.state["amount"] > 0
+    assert shown(e).shape == (128, 240)
+    assert len(e.figure.data[1].x) == 1
+    ax = e.still().axes[0]
+    assert np.allclose(ax.lines[0].get_xydata(), [[e.figure.data[1].x[0], e.figure.data[1].y[0]]])
 
 
 def test_still_and_text(explorer):

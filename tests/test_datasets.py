@@ -3,8 +3,11 @@
 import json
 import multiprocessing as mp
 import os
+import signal
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +18,7 @@ from vp.lab import bench, datasets, virtual
 from vp.lab.datasets import load
 from vp.skeleton import JOINTS_17
 from vp.world.activities import MIXTURES
+from vp.world.poses import person
 from vp.world.twins import TWINS, twin
 
 
@@ -74,8 +78,12 @@ def test_unknown_names_are_one_line():
 
 def test_recorded_folders_bring_what_they_have(shared):
     data = load("panoptic", root=shared / "data/panoptic")
-    assert data.sources == {"poses": "panoptic", "cameras": "panoptic", "images": "twin"}
+    assert data.sources == {"poses": "panoptic (same in train and test)", "cameras": "panoptic", "images": "twin"}
     assert len(data.bank) == 60, "three people in twenty frames"
+    for split, camera in (("train", "00_16"), ("test", "00_30")):
+        names = [s.name for s in load("panoptic", split, shared / "data/panoptic").samples()]
+        assert len(names) == 20
+        assert {n.rsplit("/", 1)[0] for n in names} == {f"panoptic/160906_band1/{camera}"}
     assert data.scenes(2).camera.dist is not None, "the real lens"
     mupots = load("mupots", root=shared / "data/mupots")
     assert mupots.sources == {"poses": "twin", "cameras": "mupots", "images": "twin"}
@@ -87,6 +95,7 @@ def test_recorded_folders_bring_what_they_have(shared):
     assert len(clips.bank) == 9052
     coco = load("coco", root=shared / "data/coco")
     assert [len(s) for s in coco.samples()] == [1, 5]
+    assert coco.sources["poses"] == "coco (same in train and val)", "the name of its one file says neither"
 
 
 def test_a_list_of_cameras_is_drawn_from(panoptic):
@@ -211,7 +220,271 @@ def test_bench_measures_the_same_scenes():
     assert bench.seconds(lambda: None, 3) < 0.01
 
 
-def test_clear_cache(tmp_path):
-    (tmp_path / "cache").mkdir()
-    datasets.clear_cache(tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()
+# ---- splits of recorded folders --------------------------------------------------------------------------------------------------------
+
+
+def write_panoptic(root, sequences, pictures=(), cameras=(14, 16, 30), frames=3, calibrated=True):
+    """Tiny sequences: frame f of sequence number k has one standing person whose stature tells both, seen by a few cameras."""
+    for k, seq in enumerate(sequences):
+        folder = root / seq / "hdPose3d_stage1"
+        folder.mkdir(parents=True)
+        view = {"type": "hd", "resolution": [1920, 1080], "K": [[1000, 0, 960], [0, 1000, 540], [0, 0, 1]], "distCoef": [0] * 5}
+        view |= {"R": np.eye(3).tolist()}
+        views = [view | {"name": f"00_{c:02d}", "t": [[0], [0], [c * 10 + k]]} for c in cameras]
+        if calibrated:
+            (root / seq / f"calibration_{seq}.json").write_text(json.dumps({"cameras": views}))
+        for f in range(frames):
+            body = person("standing").double()[:15] * (0.8 + 0.1 * k + 0.01 * f) / 10  # cm
+            joints = torch.stack([body[:, 0], -body[:, 2], body[:, 1], torch.ones(15)], -1)  # y down
+            scene = {"bodies": [{"id": k, "joints15": joints.flatten().tolist()}]}
+            (folder / f"body3DScene_{f:08d}.json").write_text(json.dumps(scene))
+        for camera in pictures:
+            images = root / seq / "hdImgs" / f"00_{camera:02d}"
+            images.mkdir(parents=True)
+            (images / f"00_{camera:02d}_{1:08d}.jpg").touch()
+    return root
+
+
+def scales(data):
+    """The sequences of a bank of `write_panoptic`, from the heights of the necks."""
+    return sorted({int((h - 0.8) / 0.1 + 1e-3) for h in (data.bank.joints[:, 0, 2] / person("standing")[0, 2]).tolist()})
+
+
+def test_panoptic_is_split_by_camera_and_sequence(tmp_path):
+    names = ["160224_haggling1", "160226_mafia2", "160422_ultimatum1", "160906_Pizza1", "160906_pizza2"]
+    write_panoptic(tmp_path, names, pictures=(14, 16, 30))
+    train, test = (load("panoptic", split, tmp_path) for split in ("train", "test"))
+    assert scales(train) == [0, 1]
+    assert scales(test) == [2, 3, 4]
+    assert len(train.bank) == 6
+    assert [s.name for s in train.samples()] == [f"panoptic/{s}/00_16/00000001" for s in names[:2]], "only with pictures, only camera 16"
+    assert [s.name for s in test.samples()] == [f"panoptic/{s}/00_30/00000001" for s in names[2:]]
+    assert train.sources == test.sources == dict.fromkeys(("poses", "cameras", "images"), "panoptic")
+    assert [round(c.t[2].item()) for c in train.cameras] == [1600, 1610], "camera 16 of the two sequences"
+    assert [round(c.t[2].item()) for c in test.cameras] == [3020, 3030, 3040]
+    assert train.scenes(2).sources == {"poses": "panoptic", "cameras": "panoptic", "images": "twin"}
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "test", "same"),
+    [
+        (["160906_band1"], [0], [0], True),
+        (["160422_mafia2"], [0], [0], True),
+        (["160422_mafia2", "160906_pizza1"], [0], [0, 1], True),
+        (["160224_mafia1", "160906_pizza1"], [0], [1], False),
+        (["160906_pizza1"], None, [0], False),
+    ],
+)
+def test_panoptic_folders_that_cannot_be_split(tmp_path, names, train, test, same):
+    write_panoptic(tmp_path, names)
+    source = "panoptic (same in train and test)" if same else "panoptic"
+    for split, wanted in (("train", train), ("test", test)):
+        if wanted is None:
+            with pytest.raises(InputError, match="only Pizza"):
+                load("panoptic", split, tmp_path)
+            continue
+        data = load("panoptic", split, tmp_path)
+        assert scales(data) == wanted
+        assert data.sources["poses"] == source
+        assert len(list(data.samples())) == 3 * len(wanted), "without pictures: all frames"
+        assert all(s.image is None for s in data.samples())
+
+
+def test_panoptic_without_calibration_brings_poses(tmp_path):
+    write_panoptic(tmp_path, ["160224_mafia1", "160422_mafia2"], calibrated=False)
+    data = load("panoptic", root=tmp_path)
+    assert data.sources == {"poses": "panoptic", "cameras": "twin", "images": "twin"}
+    assert scales(data) == [0]
+    assert next(data.samples()).sources == {"poses": "panoptic", "cameras": "twin", "images": "twin"}, "virtual samples of recorded poses"
+
+
+def test_panoptic_formats_may_be_mixed(tmp_path):
+    write_panoptic(tmp_path, ["160224_mafia1", "160226_mafia1"])
+    other = tmp_path / "160226_mafia1"
+    (other / "hdPose3d_stage1").rename(other / "hdPose3d_stage1_coco19")
+    for f in (other / "hdPose3d_stage1_coco19").iterdir():
+        scene = json.loads(f.read_text())
+        points = scene["bodies"][0].pop("joints15")
+        scene["bodies"][0]["joints19"] = points + [0, 0, 0, -1] * 4
+        f.write_text(json.dumps(scene))
+    bank = load("panoptic", root=tmp_path).bank
+    assert len(bank) == 6
+    assert bank.valid[:, 1].sum() == 3, "only the older format has the head top"
+
+
+def test_banks_are_read_evenly(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets, "MOST_FRAMES", 4)
+    write_panoptic(tmp_path, ["160224_mafia1", "160226_mafia1", "160422_mafia2"], frames=6)
+    assert len(load("panoptic", root=tmp_path).bank) == 4
+    assert scales(load("panoptic", root=tmp_path)) == [0, 1], "not the first sequence only"
+    assert datasets._spread([*range(9)], 4) == [0, 3, 6]
+
+
+def write_muco(root, folders, pictures=0):
+    """MuCo-3DHP.json with one person per picture, at 2 m plus 1 mm per picture; folders: name -> number of pictures."""
+    images, people = [], []
+    for folder, n in folders.items():
+        for _ in range(n):
+            i = len(images)
+            images.append({"id": i, "file_name": f"{folder}/{i}.jpg", "width": 2048, "height": 2048, "f": [1500, 1500], "c": [1024, 1024]})
+            cam = [[50 * j, 90 * j - 900, 2000 + i] for j in range(21)]
+            person_of = {"id": i, "image_id": i, "keypoints_cam": cam, "keypoints_img": [[1, 2]] * 21, "keypoints_vis": [1] * 21}
+            people.append(person_of | {"bbox": [0, 0, 5, 5]})
+            if i < pictures:
+                (root / folder).mkdir(exist_ok=True)
+                (root / folder / f"{i}.jpg").touch()
+    (root / "MuCo-3DHP.json").write_text(json.dumps({"images": images, "annotations": people}))
+    return root
+
+
+def test_muco_is_split_seventy_to_thirty(tmp_path):
+    write_muco(tmp_path, {"augmented_set": 10, "unaugmented_set": 20})
+    got = {split: [int(s.name.split("/")[-1][:-4]) for s in load("muco", split, tmp_path).samples()] for split in ("train", "test")}
+    assert got["train"] == [*range(7), *range(10, 24)]
+    assert got["test"] == [*range(7, 10), *range(24, 30)]
+    data = load("muco", "test", tmp_path)
+    assert len(data.bank) == 9
+    assert data.sources == {"poses": "muco", "cameras": "twin", "images": "twin"}
+
+
+def test_muco_with_pictures_and_with_too_few(tmp_path):
+    (tmp_path / "some").mkdir()
+    data = load("muco", "train", write_muco(tmp_path / "some", {"augmented_set": 10}, pictures=2))
+    assert [s.name for s in data.samples()] == ["muco/augmented_set/0.jpg", "muco/augmented_set/1.jpg"]
+    assert data.sources["images"] == "muco"
+    assert len(data.bank) == 7
+    write_muco(tmp_path, {"augmented_set": 1})
+    assert len(load("muco", "train", tmp_path).bank) == 1
+    with pytest.raises(InputError, match="too few to split"):
+        load("muco", "test", tmp_path)
+
+
+def write_coco(root, *names):
+    (root / "annotations").mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        image = {"id": i, "file_name": f"{name}.jpg", "width": 100, "height": 100}
+        one = {"id": 1, "image_id": i, "iscrowd": 0, "num_keypoints": 17, "keypoints": [5, 5, 2] * 17, "bbox": [1, 1, 9, 9]}
+        path = root / "annotations" / f"person_keypoints_{name}.json"
+        path.write_text(json.dumps({"images": [image], "annotations": [one]}))
+    return path
+
+
+def test_coco_is_split_by_file(tmp_path):
+    path = write_coco(tmp_path, "train2017", "val2017")
+    for split, name in ((None, "train2017"), ("train", "train2017"), ("val", "val2017")):
+        data = load("coco", split, tmp_path)
+        assert [s.name for s in data.samples()] == [f"coco/{name}.jpg"]
+        assert data.sources["poses"] == "coco"
+    assert [s.name for s in load("coco", "val", path).samples()] == ["coco/val2017.jpg"]
+    for root in (path, tmp_path / "annotations"):
+        path.with_name("person_keypoints_train2017.json").unlink(missing_ok=True)
+        with pytest.raises(InputError, match=r'only the split val.*"val"'):
+            load("coco", "train", root)
+    write_coco(tmp_path, "val2014")
+    with pytest.raises(InputError, match="give one of them"):
+        load("coco", "val", tmp_path)
+
+
+def test_what_has_no_such_split_is_refused(shared):
+    with pytest.raises(InputError, match="no split 'train' of 'mupots'"):
+        load("mupots", "train", shared / "data/mupots")
+    with pytest.raises(InputError, match="no splits"):
+        load("bvh", "train", shared / "data/bvh")
+
+
+# ---- a user's own backgrounds ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reds(tmp_path):
+    folder = tmp_path / "reds"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.full((30, 60, 3), (0, 0, 250), np.uint8))  # BGR
+    return folder
+
+
+def redness(image):
+    """Share of the pixels that are red beyond doubt."""
+    image = image.float() / (255 if image.dtype == torch.uint8 else 1)
+    return ((image[:, 0] > 0.8) & (image[:, 1:] < 0.3).all(1)).float().mean().item()
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_own_backgrounds(reds, kind, tmp_path):
+    data, plain = load("coco", backgrounds=kind(reds)), load("coco")
+    scenes = data.scenes(4, seed=2)
+    assert redness(data.pictures(scenes, (60, 32))) > 0.5
+    assert redness(data.pictures(scenes, (60, 32), "outdoor")) < 0.1, "a named one still wins"
+    assert redness(plain.pictures(scenes, (60, 32))) < 0.1
+    assert torch.equal(scenes.joints.nan_to_num(), plain.scenes(4, seed=2).joints.nan_to_num())
+    assert scenes.sources["images"] == "twin, own backgrounds"
+    assert redness(data.rendered(2, size=(60, 32), folder=tmp_path / "cache")) > 0.5
+    assert redness(plain.rendered(2, size=(60, 32), folder=tmp_path / "cache")) < 0.1
+
+
+def test_the_cache_knows_own_backgrounds(reds, tmp_path):
+    def render():
+        data = load("panoptic", backgrounds=reds)
+        return data.rendered(2, size=(60, 32), folder=tmp_path / "cache"), len(list((tmp_path / "cache").glob("*.npy")))
+
+    assert render()[1] == 1
+    assert render()[1] == 1
+    os.utime(reds / "a.png", (5, 5))
+    assert render()[1] == 2, "changed since"
+    cv2.imwrite(str(reds / "b.png"), np.full((30, 60, 3), (250, 0, 0), np.uint8))
+    assert render()[1] == 3, "one more"
+    (reds / "notes.txt").write_text("no picture")
+    assert render()[1] == 3
+    os.rename(reds / "b.png", reds / "c.png")
+    image, n = render()
+    assert n == 4, "another name"
+    assert image.isfinite().all()
+
+
+def test_bad_background_folders(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    for bad in (tmp_path, tmp_path / "nowhere", tmp_path / "a.png", 5, ["x"]):
+        with pytest.raises(InputError, match="no readable") as error:
+            load("panoptic", backgrounds=bad)
+        assert "\n" not in str(error.value)
+
+
+# ---- killed while writing --------------------------------------------------------------------------------------------------------------
+
+
+def _killed(folder, when):
+    """Render, but die by SIGKILL while the file is written or just before it gets its name."""
+    torch.set_num_threads(1)
+
+    def die(*_):
+        if when == "writing":  # half of it is there
+            with open(next(iter(Path(folder).glob("*.part"))), "wb") as f:
+                f.write(b"\x93NUMPY half")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    (np if when == "writing" else os).__dict__["save" if when == "writing" else "replace"] = die
+    load("panoptic").rendered(2, size=(60, 32), folder=folder)
+
+
+@pytest.mark.parametrize("when", ["writing", "renaming"])
+def test_a_kill_leaves_no_half_file(panoptic, tmp_path, when):
+    run = mp.get_context("spawn").Process(target=_killed, args=(tmp_path, when))
+    run.start()
+    run.join(120)
+    assert run.exitcode == -signal.SIGKILL
+    assert not list(tmp_path.glob("*.npy")), "nothing that a reader could take for a set"
+    assert len(list(tmp_path.glob("*.part"))) == 1
+    images = panoptic.rendered(2, size=(60, 32), folder=tmp_path)
+    expected = panoptic.pictures(panoptic.scenes(2), (60, 32))
+    assert (images.float() / 255 - expected).abs().max() < 0.01
+    assert len(list(tmp_path.glob("*.npy"))) == 1
+
+
+def test_an_interrupt_leaves_nothing(panoptic, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        panoptic.rendered(2, size=(60, 32), folder=tmp_path)
+    assert not list(tmp_path.iterdir())

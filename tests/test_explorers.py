@@ -17,7 +17,7 @@ import torch
 
 from vp.errors import InputError
 from vp.show import explorers, plot, style
-from vp.show.explorers import NAMES, page_link, page_model, pinhole_explorer, pinhole_figure, pinhole_still, write_page
+from vp.show.explorers import NAMES, page_model, pinhole_explorer, pinhole_figure, pinhole_still, write_page
 from vp.show.pinhole import FACING, GHOSTS, ROOT, SLIDERS, PinholeState, body, describe, family, headline, readout, solve, traces
 from vp.skeleton import JOINTS_17
 from vp.world.poses import POSTURES, person
@@ -398,9 +398,41 @@ def test_small_drawings():
     assert repr(still) == "two people"
     assert still.png[:4] == b"\x89PNG"
     assert plot.frustum(v.camera, 700)[1:, 0] == pytest.approx([700] * 4)  # a level camera looks along X
-    circle = plot.floor_circle(v.camera, 1000, (4000, 0), n=5)
-    assert circle[0] == pytest.approx([959.5, 539.5 + 1400 * 1200 / 5000])
-    assert circle[2, 1] == pytest.approx(539.5 + 1400 * 1200 / 3000)
+
+
+def test_the_floor_is_drawn_where_the_camera_sees_it():
+    camera = solve(PinholeState(height_mm=1200)).camera  # at (0, 0, 1200) mm, level, 1400 px, looking along X
+    curves = plot.floor_curves(camera, grid=True, radius=5000.0)
+    ahead = curves["circle"][0]  # (5000, 0, 0)
+    assert ahead == pytest.approx([959.5, 539.5 + 1400 * 1200 / 5000])
+    assert np.isnan(curves["circle"][360]).all(), "what is behind the camera is not drawn"
+    assert np.isnan(curves["circle"][180]).all(), "nor what is beside it"
+    assert np.isnan(curves["X"]).all(), "nor what is far below the picture"
+    lines = {n: c for n, c in curves.items() if n not in ("circle", "X", "Y")}
+    assert set(lines) == {f"{a}{i}" for a in "xy" for i in range(-5, 6)}
+    middle = lines["x3"][360]  # the point (3000, 0, 0) of the line x = 3 m
+    assert middle == pytest.approx([959.5, 539.5 + 1400 * 1200 / 3000])
+    y1 = lines["y1"]  # Y points left; its far end lies on the circle
+    assert y1[-1] == pytest.approx([959.5 - 1400 * 1000 / np.sqrt(24e6), 539.5 + 1400 * 1200 / np.sqrt(24e6)])
+    assert plot.floor_curves(camera).keys() == {"circle", "X", "Y"}
+    _, ax = style.subplots()
+    plot.floor(plot.image_axes(ax, camera.size), camera, grid=True, radius=5000.0)
+    assert len(ax.lines) == 3 + 22
+    assert {x.get_text() for x in ax.texts} <= {"X", "Y"}
+
+
+def test_sides_have_colours_and_missing_joints_are_left_out():
+    uv = np.stack([np.arange(17.0), 2 * np.arange(17.0)], -1)[None].repeat(2, 0)
+    valid = np.ones((2, 17), bool)
+    valid[1, JOINTS_17.index("left_knee")] = False
+    _, ax = style.subplots()
+    plot.sided(ax, uv, JOINTS_17, valid)
+    assert len(ax.lines) == len(JOINTS_17.limbs) + len(JOINTS_17.limbs) - 2  # thigh and shank of the second are gone
+    colour = {tuple(line.get_xdata()): line.get_color() for line in ax.lines}
+    assert colour[JOINTS_17.index("left_elbow"), JOINTS_17.index("left_wrist")] == style.BLUE
+    assert colour[JOINTS_17.index("right_hip"), JOINTS_17.index("right_knee")] == style.VERMILLION
+    assert colour[JOINTS_17.index("neck"), JOINTS_17.index("mid_hip")] == style.INK
+    assert [len(c.get_offsets()) for c in ax.collections] == [17, 16]
 
 
 def test_the_figure_without_widgets_has_the_same_traces():
@@ -456,9 +488,7 @@ def test_the_page_computes_what_python_computes():
 
 def test_a_link_opens_the_page_in_its_state():
     states = [PinholeState(), PinholeState(posture="sitting on the floor", mode="floor", pitch_error_deg=-1.5, depth_mm=5200)]
-    hashes = ["#" + page_link(s).partition("#")[2] for s in states]
-    assert hashes[0] == "#state="
-    assert "posture:sitting%20on%20the%20floor" in hashes[1]
+    hashes = ["#state=", "#state=depth_mm:5200,posture:sitting%20on%20the%20floor,mode:floor,pitch_error_deg:-1.5"]
     bad = "#state=depth_mm:x,mode:no,posture:__proto__,zoom:99,constructor:1"
     parsed = run_page("console.log(JSON.stringify([...INPUT.map(parse), parse(encode(parse(INPUT[1])))]))", [*hashes, bad])
     assert parsed[:2] == [asdict(s) for s in states]

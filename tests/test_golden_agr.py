@@ -5,45 +5,19 @@ Tolerances: two to three times those that the golden README states (px and mm 2e
 
 import numpy as np
 import pytest
+from conftest import close
 
 from vp import published_agr as published
 
 SCENES = ("scene_A_15", "scene_B_15", "scene_C_15", "scene_D_15", "scene_M_17")
 BACKBONE = ("scene_C_15_backbone_targets", "scene_B_15_backbone_targets_annbox")
 FILES = (*SCENES, *BACKBONE, "heatmap_noise", "placement")
-USED = {name: set() for name in FILES}
 TOLERANCE = {
     "joints_2d": 1e-2, "roots_2d": 1e-2, "bbox": 5e-3, "wh": 5e-3, "boxmap": 5e-3, "trans": 4e-4, "scale": 1e-5, "center": 1e-6,
     "target_heatmap": 2e-4, "heatmap_input": 2e-4, "target_3d": 2e-4, "sigma_input": 1e-4, "sigma_target": 1e-4,
     "roots_3d": 5e-3, "depth": 5e-3, "depth_norm": 1e-4, "depth_norm_factor": 1e-3,
 }  # fmt: skip
 EXACT = ("joints_vis_out", "joints_3d_vis_out", "target_weight", "reg_mask", "ind", "ind_3d")
-
-
-class Golden:
-    """One file; remembers which arrays were read."""
-
-    def __init__(self, folder, name):
-        self.name, self.file = name, np.load(folder / f"{name}.npz", allow_pickle=False)
-
-    def __getitem__(self, key):
-        USED[self.name].add(key)
-        array = self.file[key]
-        return array.astype(float) if array.dtype == np.float32 else array
-
-
-@pytest.fixture(scope="session")
-def golden(shared):
-    if not (shared / "golden" / "placement.npz").exists():
-        pytest.skip("no folder `shared/golden` beside the repository")
-    return {name: Golden(shared / "golden", name) for name in FILES}
-
-
-def close(a, b, tol, name=""):
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    assert a.shape == b.shape, name
-    assert np.isfinite(a).all(), name
-    np.testing.assert_allclose(a, b, rtol=0, atol=tol, err_msg=name)
 
 
 def make(g, **options):
@@ -99,11 +73,11 @@ def test_golden(golden, name):
 
 
 def test_no_array_is_left_out(golden):
-    for used in USED.values():
-        used.clear()
+    for name in FILES:
+        golden[name].used.clear()
     for name, check in CHECKS.items():
         check(golden[name])
-    assert {name: set(golden[name].file.files) - USED[name] for name in FILES} == {name: set() for name in FILES}
+    assert {name: golden[name].left_out() for name in FILES} == {name: set() for name in FILES}
 
 
 def test_box_map_without_the_wrap_around(golden):

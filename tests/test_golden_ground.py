@@ -6,6 +6,7 @@ Tolerances: two to three times those that the golden README states (2e-3 px or m
 import numpy as np
 import pytest
 import torch
+from conftest import close
 
 from vp import published
 from vp.camera import Camera, fit_transform, proper_rotation, rescale
@@ -14,33 +15,6 @@ from vp.skeleton import JOINTS_15, JOINTS_17, MUCO_21, map_joints
 
 PX = 5e-3  # px and mm
 FILES = ("camera", "affine", "metrics_panoptic", "metrics_mupots", "dataset_conversion")
-USED = {name: set() for name in FILES}
-
-
-class Golden:
-    """One file; remembers which arrays were read."""
-
-    def __init__(self, folder, name):
-        self.name, self.file = name, np.load(folder / f"{name}.npz", allow_pickle=False)
-
-    def __getitem__(self, key):
-        USED[self.name].add(key)
-        array = self.file[key]
-        return array.astype(float) if array.dtype == np.float32 else array
-
-
-@pytest.fixture(scope="session")
-def golden(shared):
-    if not (shared / "golden" / "camera.npz").exists():
-        pytest.skip("no folder `shared/golden` beside the repository")
-    return {name: Golden(shared / "golden", name) for name in FILES}
-
-
-def close(a, b, tol):
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    assert a.shape == b.shape
-    assert np.isfinite(a).all()
-    np.testing.assert_allclose(a, b, rtol=0, atol=tol)
 
 
 # ---- the comparisons ---------------------------------------------------------------------------------------------------------------
@@ -226,8 +200,8 @@ def test_golden(golden, check):
 
 def test_no_array_is_left_out(golden):
     """Run all comparisons and compare the arrays they read with those in the files."""
-    for used in USED.values():
-        used.clear()
+    for name in FILES:
+        golden[name].used.clear()
     for check, name in CHECKS.items():
         check(golden[name])
-    assert {name: set(golden[name].file.files) - USED[name] for name in FILES} == {name: set() for name in FILES}
+    assert {name: golden[name].left_out() for name in FILES} == {name: set() for name in FILES}

@@ -15,6 +15,7 @@ from vp.world.cameras import (
     MUPOTS,
     MUPOTS_FOCAL,
     PANOPTIC,
+    PHOTOS,
     UNIVERSAL,
     fixed,
     mupots,
@@ -53,6 +54,22 @@ def test_universal_stays_in_its_ranges_and_sees_the_origin(ranges):
     assert ok.all()
     assert torch.allclose(uv[:, 0], camera.c, atol=1e-6)
     assert camera.size == ranges.size
+
+
+def test_the_upper_edge_is_as_high_as_asked_for():
+    """Photographs: 1 m ahead of every camera the ray through the middle of the picture's upper edge is at least 2.4 m above the floor."""
+    ranges, lowest = PHOTOS, []
+    for camera in (universal(2000, generator(), ranges), universal(2000, generator())):
+        edge = torch.tensor([[(camera.size[0] - 1) / 2, -0.5]], dtype=torch.float64).expand(2000, 1, 2)
+        level = Camera.from_angles(camera.pitch, 0.0, 0.0, torch.stack([0 * camera.pitch, 0 * camera.pitch, camera.centre[:, 2]], -1),
+                                   camera.f[:, 0], camera.size)  # the same without roll, seen from the side  # fmt: skip
+        origin, d, _ = level.rays(edge)
+        lowest.append((origin[..., 2] + 1000 * d[..., 2] / d[..., 0]).min().item())
+    assert lowest[0] == pytest.approx(2400, abs=40)
+    assert lowest[0] >= 2400 - 1e-6
+    assert lowest[1] < 1500
+    with pytest.raises(InputError, match="upper edge above 9000"):
+        universal(5, generator(), replace(ranges, top_mm=9000.0))
 
 
 def test_universal_is_uniform_over_the_part_of_the_box_that_sees_the_scene():

@@ -8,10 +8,13 @@ import pytest
 import torch
 from test_world_scenes import BANK, PEOPLE, J, scenes
 
+from vp.camera import Camera
 from vp.skeleton import JOINTS_17
-from vp.world.placement import IN_VIEW, OUTSIDE, PUBLISHED, TRUNCATED, Placement, footprint, place, segment_distance
+from vp.world import placement
+from vp.world.placement import IN_VIEW, MARGIN, OUTSIDE, PUBLISHED, TRUNCATED, Placement, _ahead, footprint, place, segment_distance
 from vp.world.poses import POSTURES
-from vp.world.scenes import LIMB_RADIUS, SceneConfig, body_gaps, make_scenes, turn
+from vp.world.scenes import SceneConfig, body_gaps, make_scenes, turn
+from vp.world.visibility import LIMB_RADIUS
 
 
 @pytest.mark.parametrize("seed", [3, 8])
@@ -133,6 +136,84 @@ def test_segment_distance_against_points():
     naive = torch.cdist(p, q).amin((1, 2))
     assert (segment_distance(a, b) - naive).abs().max() < 0.005
     assert (segment_distance(a, b) == 0).any()  # crossing ones are among them
+
+
+def test_a_disc_of_places():
+    s = scenes(500, SceneConfig("panoptic:16", (2, 2), Placement(area=1300.0, disc=True, clearance=None)))
+    first = s.joints[:, 0, J("mid_hip"), :2]  # the second keeps its distance
+    reach = first.norm(dim=-1)
+    assert reach.max() <= 1300
+    assert (reach / 1300).square().quantile(torch.tensor([0.25, 0.5, 0.75])).tolist() == pytest.approx([0.25, 0.5, 0.75], abs=0.06)
+    assert torch.atan2(*first.unbind(-1)).quantile(torch.tensor([0.25, 0.75])).tolist() == pytest.approx([-1.57, 1.57], abs=0.3)
+
+
+@pytest.mark.parametrize("rules", [
+    Placement(area=1000.0), Placement(area=None, shares=(0.5, 0.3, 0.2), occluded=0.4), Placement(area=1500.0, disc=True, someone=True),
+])  # fmt: skip
+def test_later_trials_are_looked_at_only_where_needed(rules, monkeypatch):
+    config = SceneConfig("panoptic:19", (5, 5), rules)
+    late = scenes(96, config)
+    monkeypatch.setattr(placement, "EAGER", rules.trials)  # all trials for everybody
+    full = scenes(96, config)
+    assert torch.equal(late.mask, full.mask)
+    assert torch.equal(late.joints.nan_to_num(0), full.joints.nan_to_num(0))
+    monkeypatch.setattr(placement, "EAGER", 1)
+    assert torch.equal(scenes(96, config).joints.nan_to_num(0), full.joints.nan_to_num(0))
+
+
+# ---- somebody in the picture -------------------------------------------------------------------------------------------------------------
+
+
+def root_inside(s):
+    """(B, P) bool: the root lies on the picture, by the pinhole equation."""
+    cam = torch.einsum("bij,bpj->bpi", s.camera.R, s.joints[:, :, J("mid_hip")].double()) + s.camera.t[:, None]
+    uv = cam[..., :2] / cam[..., 2:] * s.camera.f[:, None] + s.camera.c[:, None]
+    return s.mask & (cam[..., 2] > 10) & (uv > -0.5).all(-1) & (uv < torch.tensor(s.camera.size) - 0.5).all(-1)
+
+
+AWAY = Camera.from_angles(0.1, 0.0, 0.03, (9000.0, 0.0, 1700.0), 1500.0)  # has its back to the square of places, 9 m away
+
+
+def test_somebody_is_in_the_picture():
+    square = Placement(area=2000.0)
+    for camera, rules in ((AWAY, square), (AWAY, replace(square, disc=True)), ("panoptic:19", Placement(area=None, shares=(0, 0, 1)))):
+        config = SceneConfig(camera, (1, 4), rules)
+        plain, held = scenes(64, config), scenes(64, replace(config, placement=replace(rules, someone=True)))
+        assert not root_inside(plain).any()
+        assert root_inside(held)[:, 0].all()
+        same = held.joints[:, 1:] == plain.joints[:, 1:]  # the others' places change only where the first stands in their way
+        assert (same | plain.joints[:, 1:].isnan()).all(-1).all(-1).float().mean() > 0.7
+        assert torch.equal(held.camera.R, plain.camera.R)
+        other = scenes(64, replace(config, placement=replace(rules, someone=True)), changed={"posture": 3, "clothes": 4})
+        both = held.mask & other.mask
+        assert torch.equal(held.joints[:, :, J("mid_hip"), :2][both], other.joints[:, :, J("mid_hip"), :2][both]), "places are kept"
+
+
+def test_who_is_in_the_picture_anyway_stays():
+    config = SceneConfig("panoptic:16", (3, 3), Placement(area=1300.0, disc=True))
+    plain, held = scenes(200, config), scenes(200, replace(config, placement=replace(config.placement, someone=True)))
+    inside = root_inside(plain)[:, 0]
+    assert 0.5 < inside.float().mean() < 1
+    assert torch.equal(held.joints[inside].nan_to_num(0), plain.joints[inside].nan_to_num(0))
+
+
+@pytest.mark.parametrize("pitch", [-0.15, 0.0, 0.1, 0.3, 0.6, 0.85])
+@pytest.mark.parametrize("root", [100.0, 1000.0, 2000.0])
+@pytest.mark.parametrize("height", [500.0, 1500.0, 3600.0])
+def test_straight_ahead_of_a_camera(pitch, root, height):
+    """Against a search in steps of 10 mm from 1 to 12 m: of the places that show the root, the nearest to 3.75 m."""
+    camera = Camera.from_angles(torch.tensor([pitch]), torch.tensor([0.7]), 0.0, torch.tensor([[300.0, -200.0, height]]), 1500.0)
+    reach = torch.arange(1000.0, 12_001.0, 10.0)
+    along = torch.stack([reach * math.cos(0.7) + 300, reach * math.sin(0.7) - 200, torch.full_like(reach, root)], -1)
+    uv, _, ok = camera.project(along[None].double())
+    shown = (camera.in_image(uv) & ok)[0] & ((uv[0, :, 1] - 539.5).abs() < 1500 * math.tan(MARGIN * math.atan(540 / 1500)))
+    place = _ahead(camera, torch.tensor([root]))[0, 0]
+    got = (place - torch.tensor([300.0, -200.0])).norm()
+    assert math.atan2(place[1] + 200, place[0] - 300) == pytest.approx(0.7, abs=1e-4)
+    assert 999 < got < 12_001
+    if shown.any():
+        best = reach[shown][(reach[shown] - 3750).abs().argmin()]
+        assert got.item() == pytest.approx(best.item(), abs=15)
 
 
 # ---- shares ------------------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from vp.skeleton import JOINTS_17
 from vp.world.bank import PoseBank
 from vp.world.body import cast, sample_people
 from vp.world.placement import Placement
-from vp.world.poses import POSTURES, person
-from vp.world.scenes import FACTORS, LIMB_RADIUS, SKIN, SceneConfig, body_gaps, hidden, make_scenes
+from vp.world.poses import PARENT, POSTURES, person
+from vp.world.scenes import FACTORS, SceneConfig, body_gaps, make_scenes
+from vp.world.visibility import LIMB_RADIUS, SKIN, hidden
 
 J = JOINTS_17.index
 
@@ -33,9 +35,9 @@ class Bank:
         self.joints[~self.valid] = math.nan
         self.activity = (*POSTURES, "lying")
 
-    def sample(self, n, generator, stature=None):
+    def sample(self, n, generator, people):
         i = torch.randint(len(self.joints), (n,), generator=generator)
-        return self.joints[i] * (stature / 1750)[:, None, None], self.valid[i], i
+        return self.joints[i] * (people.stature / 1750)[:, None, None], self.valid[i], i
 
 
 BANK, PEOPLE = Bank(), cast("panoptic")
@@ -203,6 +205,71 @@ def test_counterfactual_pairs_differ_in_one_factor(factor, config):
     assert not differences(plain, scenes(40, config, seed=5, changed={factor: 5}) if factor not in ("stature", "clothes") else plain)
 
 
+@pytest.fixture(scope="module")
+def real():
+    """A bank of drawn poses of all activities, and scenes of it."""
+    g = torch.Generator().manual_seed(0)
+    bank = PoseBank.procedural(500, "all", sample_people(500, g), g)
+    return lambda n=64, config=VIEW, seed=5, **more: make_scenes(config, bank, PEOPLE, n, seed, **more)
+
+
+def bones(s):
+    """Lengths (B, P, 16) of the bones of the kinematic tree, mm; NaN where nobody is."""
+    i, k = torch.tensor([(J(a), J(b)) for a, b in PARENT.items() if b]).unbind(-1)
+    return (s.joints[:, :, i] - s.joints[:, :, k]).norm(dim=-1)
+
+
+def test_bones_belong_to_the_person(real):
+    """Another posture keeps every bone, other clothes every bit; another stature scales all bones alike; other people bring their own."""
+    plain = real()
+    before, both = bones(plain), plain.mask
+    posture = bones(real(changed={"posture": 7}))
+    assert (real(changed={"posture": 7}).joints - plain.joints)[both].abs().amax((1, 2)).median() > 100
+    assert before.shape[-1] == 16
+    assert (posture - before)[both].abs().max() < 1
+    for i in (0, 17):  # the lengths are those of the person drawn
+        offsets = PEOPLE.offsets[plain.identity[i, 0]]
+        for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist")):
+            limb = (plain.joints[i, 0, J(f"left_{a}")] - plain.joints[i, 0, J(f"left_{b}")]).norm()
+            assert limb.item() == pytest.approx(offsets[J(f"left_{b}")].norm().item(), abs=1)
+    clothes = real(changed={"clothes": 7})
+    assert torch.equal(clothes.joints.nan_to_num(0), plain.joints.nan_to_num(0))
+    assert torch.equal(clothes.visible, plain.visible)
+    assert not torch.equal(clothes.wardrobe, plain.wardrobe)
+    taller = real(changed={"stature": 7})
+    ratio = (taller.stature / plain.stature)[..., None]
+    assert (bones(taller) / before - ratio)[both].abs().max() < 1e-3
+    assert (bones(real(changed={"people": 7})) - before)[both].abs().max() > 20
+
+
+def test_visibility_is_computed_when_asked_for(real):
+    s = real()
+    assert "_sight" not in s.__dict__
+    part = s[3:9]
+    first = part.visible.clone(), part.occluded.clone()
+    assert torch.equal(first[0], s.visible[3:9]), "the same bits, whichever is asked first"
+    assert torch.equal(first[1], s.occluded[3:9])
+    assert torch.equal(s[torch.tensor([8, 3])].visible, first[0][[5, 0]])
+    assert torch.equal(s[40:41].to("cpu").visible, real(1, start=40).visible)
+    assert torch.equal(s.sample(5).visible, s.visible[5][s.mask[5]])
+    moved = replace(s, camera=real(changed={"camera": 3}).camera)
+    assert torch.equal(moved.visible, real(changed={"camera": 3}).visible), "replaced fields are not answered from memory"
+
+
+def test_speed():
+    """At least 3000 scenes of three people a second on one thread are aimed at; a third of it must always be."""
+    g = torch.Generator().manual_seed(0)
+    bank = PoseBank.procedural(1000, "all", PEOPLE, g)
+    config = SceneConfig("universal", (3, 3))
+    make_scenes(config, bank, PEOPLE, 32, 0)
+    best = math.inf
+    for seed in range(5):
+        start = time.process_time()
+        make_scenes(config, bank, PEOPLE, 128, seed)
+        best = min(best, time.process_time() - start)
+    assert 128 / best > 1000
+
+
 def test_two_factors_at_once():
     both = scenes(40, VIEW, seed=5, changed={"camera": 7, "yaw": 8})
     assert not differences(both, scenes(40, VIEW, seed=5, changed={"yaw": 8, "camera": 7}))
@@ -273,6 +340,15 @@ def test_bad_requests():
             Placement(**bad)
     with pytest.raises(InputError, match="weather"):
         scenes(1, changed={"weather": 3})
+    for bad in (True, "1", -1, [1], 1.0, None, {}):
+        with pytest.raises(InputError, match=r"factor camera: .* is not a seed") as error:
+            scenes(1, changed={"yaw": 1, "camera": bad})
+        assert "\n" not in str(error.value)
+    for bad in (["camera"], "camera", 3, {3: 1}, {None: 1}):
+        with pytest.raises(InputError, match="changed"):
+            scenes(1, changed=bad)
+    assert not differences(scenes(2, changed={"camera": np.int64(4)}), scenes(2, changed={"camera": 4}))
+    assert not differences(scenes(2, changed={}), scenes(2))
     with pytest.raises(InputError, match="too few"):
         make_scenes(SceneConfig(), BANK, PEOPLE[torch.tensor([0])], 1, 0, changed={"stature": 1})
     with pytest.raises(InputError, match="0 scenes"):

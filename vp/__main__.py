@@ -24,12 +24,35 @@ def parser():
     c.add_argument("--retries", type=int, default=0, metavar="N", help="try a failing notebook again N times")
     c.add_argument("--runs", metavar="DIR", help="where the runs go (default: runs/ of the repository)")
 
+    c = sub.add_parser("train", help="train a second stage on virtual scenes")
+    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short or paper")
+    c.add_argument("--poses", nargs="+", default=["procedural"], metavar="SOURCE", help="procedural, bvh:DIR, panoptic:DIR, muco:DIR")
+    c.add_argument("--cameras", default="universal", metavar="SOURCE", help="universal, muco, panoptic:14, mupots or FILE.json")
+    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--resume", action="store_true", help="go on with an interrupted training of the same --out")
+    c.add_argument("--out", required=True, metavar="FILE.safetensors")
+
+    c = sub.add_parser("evaluate", help="errors of a second stage on a data set or its twin, beside reference levels")
+    c.add_argument("--dataset", required=True, metavar="NAME", help="virtual, panoptic, muco, mupots, coco or bvh")
+    c.add_argument("--root", metavar="DIR", help="folder of the data set (default: its virtual twin)")
+    c.add_argument("--camera", nargs="+", metavar="ID", help="of the data set, e.g. 14 16 19 30 (default: those of the test split)")
+    c.add_argument("--agr", default="gt", choices=("gt", "image"))
+    c.add_argument("--noise", default="clean", choices=("clean", "published", "detector"), help="of AGR from ground truth")
+    c.add_argument("--weights", metavar="FILE.safetensors", help="default: the shipped ones")
+    c.add_argument("--scenes", type=int, default=256, metavar="N", help="at most so many scenes or frames")
+    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--out", metavar="FILE.json")
+
     c = sub.add_parser("report", help="tables, figures and claims from the rows at hand")
     c.add_argument("--rows", nargs="+", default=[], metavar="DIR", help="files or folders of rows (default: results/)")
     c.add_argument("--out", metavar="DIR", help="default: figures/results/")
 
     c = sub.add_parser("bench", help="what the parts cost here, as ratios to the literal loops")
     c.add_argument("--json", metavar="FILE")
+
+    c = sub.add_parser("convert", help="a published checkpoint becomes a file of ours")
+    c.add_argument("checkpoint", metavar="PUBLISHED.pth.tar")
+    c.add_argument("--out", required=True, metavar="FILE.safetensors")
 
     c = sub.add_parser("check-data", help="what a data folder holds, and a picture of it")
     c.add_argument("name", help="panoptic, muco, mupots, coco or bvh")
@@ -72,6 +95,14 @@ def run(args):
         from vp.lab import reproduce
 
         return reproduce.main(args.profile, args.only, args.data, args.seeds, args.cores, args.dry_run, args.retries, args.runs)
+    if args.command == "train":
+        from vp.lab import models
+
+        return models.train_main(args.profile, args.poses, args.cameras, args.out, args.resume, args.seed)
+    if args.command == "evaluate":
+        from vp.lab import evaluation
+
+        return evaluation.main(args.dataset, args.root, args.camera, args.agr, args.noise, args.weights, args.scenes, args.seed, args.out)
     if args.command == "report":
         from vp.lab import report
 
@@ -80,6 +111,12 @@ def run(args):
         from vp.lab import bench
 
         return bench.main(args.json)
+    if args.command == "convert":
+        from vp.nets import checkpoints
+
+        facts = checkpoints.convert(args.checkpoint, args.out)
+        print(f"{args.out}: {facts['joints']} joints, {', '.join(facts['sections'])}; dropped {', '.join(facts['dropped']) or 'nothing'}")
+        return 0
     if args.command == "check-data":
         from vp.data import check
 

@@ -23,7 +23,9 @@ from vp.skeleton import BVH, BVH_NAMES
 
 UNITS_MM = (10.0, 1000.0, 1.0, 25.4 / 0.45, 25.4)  # cm, m, mm, the CMU conversions' 1/0.45 inch, inch
 PLAUSIBLE_MM = (1000.0, 2300.0)  # stature
-HEAD_TOP_MM = 200.0  # head top above the base of the skull, adults, roughly; not in the paper
+# Head top above the base of the skull, the same for everybody: heads hardly grow with stature.  Roughly; not in the paper.  This is the one
+# place: a clip's stature counts it, and who needs the head top of a clip (it records none) puts it `Clip.head_top_mm` beyond the skull.
+HEAD_TOP_MM = 200.0
 ANKLE = 0.039  # ankle joint above the ground, share of stature: vp.world.poses.SOLE, which readers do not import
 
 
@@ -32,7 +34,8 @@ class Clip:
     """One recording: joints (F, J, 3) float64, mm, Z up;  names: J joint names of the source;  parents: J indices, -1 for the root.
 
     fps: frames per second;  unit_mm: length of a unit of the file;  stature: estimate in mm (straightened bones from ankle to skull, plus
-    head top and ankle height);  family: key of `vp.skeleton.BVH_NAMES` that fits the names, or None.
+    head_top_mm and ankle height);  family: key of `vp.skeleton.BVH_NAMES` that fits the names, or None;  head_top_mm: of the head top above
+    the base of the skull.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Clip:
     unit_mm: float
     stature: float
     family: str | None
+    head_top_mm: float = HEAD_TOP_MM
 
     def __len__(self):
         return len(self.joints)

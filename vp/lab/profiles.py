@@ -1,9 +1,19 @@
 """The one switch of size: smoke, quick, paper-short, paper.  Later parts add their sizes here and nowhere else."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vp.errors import InputError
+from vp.lab.second_stage import Course
+from vp.lab.train import Plan
+from vp.nets.virtualpose import Sizes
+
+PAPER = Sizes(space_centre=(5000.0, 0.0, 1100.0))  # the paper's, in a space ahead of the camera
+SMALL = Sizes(  # what a laptop trains in minutes
+    map=(56, 32), stride=16, space_centre=(5000.0, 0.0, 1000.0), space_bins=(32, 32, 8), sigma=450.0, subvoxel=True, threshold=0.2,
+    de_width=16, de_deconv=32, de_bias=9.0, ren_widths=(32, 32, 64, 128), ren_kernel=3, ren_stride=2,
+    pen_bins=16, pen_widths=(16, 16, 32, 64), pen_kernel=3, pen_stride=2, beta=1.0, skip=8.0, coordinates=True, init_std=None,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -14,15 +24,31 @@ class Profile:
     scenes: int  # virtual people or scenes behind each geometry figure and claim
     clips: int  # recorded clips read where a folder is given (0: all)
     cell_timeout_s: int  # a notebook cell that runs longer is stopped
+    second_stage: Course  # sizes and training of DE, REN and PEN
+    held_out: int  # virtual scenes on which a second stage is measured
+
+    def course(self, seed=0):
+        """The second stage's `Course` with this seed."""
+        plans = {k: replace(plan, seed=seed) for k in ("alone", "together") if (plan := getattr(self.second_stage, k))}
+        return replace(self.second_stage, **plans)
+
+
+WEIGHTS = Weights(depth=0.001, volume=1000.0, pose=0.01)  # each about 1 at the start (not in the paper)
+PLAN = Plan(schedule="cosine", warmup=0.05, lr=2e-3, weight_decay=1e-2, clip=1.0, batch=16)
+
+
+def _small(alone, together):
+    """A Course of so many steps for a laptop."""
+    return Course(SMALL, replace(PLAN, steps=alone, batch=32, lr=4e-3), replace(PLAN, steps=together), "both", weights=WEIGHTS)
 
 
 PROFILES = {
     p.name: p
     for p in (
-        Profile("smoke", scenes=200, clips=3, cell_timeout_s=300),
-        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800),
-        Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200),
-        Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400),
+        Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32),
+        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(300, 450), held_out=256),
+        Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=Plan(steps=2000)), held_out=1000),
+        Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000),
     )
 }
 

@@ -306,10 +306,3 @@ def write_page(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(template.replace("/*MODEL*/null", model), encoding="utf-8", newline="\n")
     return path
-
-
-def page_link(state, page="pinhole.html"):
-    """Address that opens the page in this state."""
-    first = asdict(PinholeState())
-    changed = (f"{k}:{v}" for k, v in asdict(state).items() if v != first[k])
-    return f"{page}#state=" + ",".join(changed).replace(" ", "%20")

@@ -87,8 +87,60 @@ def camera_3d(ax, camera, view="side", length=600.0, color=style.INK, **line):
     return ax
 
 
-def floor_circle(camera, radius=2500.0, centre=(0.0, 0.0), n=181):
-    """Pixels (n, 2) of a circle on the floor, mm; NaN where the camera does not see it."""
-    a = torch.linspace(0, 2 * torch.pi, n, dtype=torch.float64)
-    xyz = torch.stack([centre[0] + radius * a.cos(), centre[1] + radius * a.sin(), torch.zeros_like(a)], -1)
-    return array(camera.project(xyz)[0])
+FLOOR_RADIUS = 2500.0  # mm; the edge of Panoptic's floor
+_HALO = {"linewidth": 3.4, "foreground": "white"}
+
+
+def floor_curves(camera, grid=False, radius=FLOOR_RADIUS):
+    """Curves on the floor Z = 0 as this camera sees them: name -> pixels (n, 2), NaN where it does not see them.
+
+    "circle" about the world's origin, radius mm; "X" and "Y": one metre from the origin; with `grid`, "x0", "y0", ...: the metres inside
+    the circle.
+    """
+    a, k = torch.linspace(0, 2 * torch.pi, 721, dtype=torch.float64), torch.linspace(0, 1000, 721, dtype=torch.float64)
+    curves, zero = {"circle": (radius * a.cos(), radius * a.sin()), "X": (k, 0 * k), "Y": (0 * k, k)}, torch.zeros(721, dtype=torch.float64)
+    for i in range(-int(radius // 1000), int(radius // 1000) + 1) if grid else ():
+        across, along = torch.full_like(k, 1000.0 * i), torch.linspace(-1, 1, 721, dtype=torch.float64)
+        along = along * (radius**2 - (1000.0 * i) ** 2) ** 0.5
+        curves |= {f"x{i}": (across, along), f"y{i}": (along, across)}
+    size, out = torch.tensor(camera.size), {}
+    for name, (x, y) in curves.items():
+        uv, _, ok = camera.project(torch.stack([x, y, zero], -1))
+        ok = ok & (uv > -size).all(-1) & (uv < 2 * size).all(-1)
+        out[name] = array(uv.masked_fill(~ok[:, None], float("nan")))
+    return out
+
+
+def floor(ax, camera, grid=False, radius=FLOOR_RADIUS, lw=2.0):
+    """`floor_curves` on a picture: the circle and one metre along X and Y with their names, in green; the grid thin."""
+    import matplotlib.patheffects as pe
+
+    for name, uv in floor_curves(camera, grid, radius).items():
+        if name[1:].lstrip("-").isdigit():
+            ax.plot(*uv.T, color=style.GREEN, lw=0.5 * lw, alpha=0.8, zorder=3)
+            continue
+        halo = [pe.Stroke(**_HALO), pe.Normal()] if lw >= 2 else None
+        ax.plot(*uv.T, color=style.GREEN, lw=lw if name == "circle" else 0.7 * lw, zorder=3, path_effects=halo)
+        if name != "circle" and np.isfinite(uv[-1]).all() and camera.in_image(torch.from_numpy(uv[-1])):
+            edge = [pe.withStroke(linewidth=2, foreground="white")]
+            ax.text(*uv[-1], name, color=style.GREEN, fontsize=8, weight="bold", zorder=6, path_effects=edge)
+    return ax
+
+
+def side_colour(a, b=""):
+    """Colour of a joint or of the limb between two: the person's left blue, right vermillion, else ink."""
+    return style.BLUE if "left" in a + b else style.VERMILLION if "right" in a + b else style.INK
+
+
+def sided(ax, points, skeleton, valid, lw=2.0):
+    """People with a colour for each side, on any background: points (P, J, 2) in axis units, valid (P, J) bool."""
+    import matplotlib.patheffects as pe
+
+    halo = [pe.Stroke(linewidth=lw + 1.4, foreground="white"), pe.Normal()]
+    for person, ok in zip(array(points), np.asarray(valid, dtype=bool)):
+        for (i, j), (a, b) in zip(skeleton.limb_pairs, skeleton.limbs):
+            if ok[i] and ok[j]:
+                ax.plot(*person[[i, j]].T, color=side_colour(a, b), lw=lw, solid_capstyle="round", zorder=4, path_effects=halo)
+        colours = [side_colour(n) for n, k in zip(skeleton.joints, ok) if k]
+        ax.scatter(*person[ok].T, s=2.25 * lw**2, c=colours, edgecolors="white", linewidths=0.6, zorder=5)
+    return ax

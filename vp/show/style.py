@@ -51,17 +51,21 @@ def subplots(rows=1, columns=1, size=(9.0, 4.5), **options):
 
 
 def png(fig):
-    """The figure as PNG bytes of 128 colours, a third of the size (same figure, same matplotlib: same bytes); photos keep theirs."""
+    """The figure as PNG bytes of 128 colours, a third of the size (same figure, same matplotlib: same bytes); photos keep theirs.
+
+    With pictures in it, the colours are fitted (k-means): thin lines on a picture must keep their hue.
+    """
     from PIL import Image
 
     out = io.BytesIO()
     with context():
         fig.savefig(out, format="png", dpi=DPI, metadata={"Software": None}, bbox_inches="tight", pad_inches=0.06)
     picture = Image.open(out).convert("RGB")
-    if len(picture.getcolors(1 << 24)) > 60_000:
+    colours, small = len(picture.getcolors(1 << 24)), io.BytesIO()
+    if colours > 60_000:
         return out.getvalue()
-    small = io.BytesIO()
-    picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    few = picture.quantize(128, method=Image.Quantize.MEDIANCUT, kmeans=int(colours > 15_000), dither=Image.Dither.NONE)
+    few.save(small, "png", optimize=True)
     return small.getvalue()
 
 
@@ -88,3 +92,10 @@ class Still:
 def alt(fig, text):
     """The figure as a `Still` with its text alternative: one or two sentences saying what is to be seen."""
     return Still(png(fig), " ".join(text.split()))
+
+
+def picture(image, text):
+    """A PIL picture as a `Still` with its text alternative, in the colours it has."""
+    out = io.BytesIO()
+    image.save(out, format="png", optimize=True)
+    return Still(out.getvalue(), " ".join(text.split()))

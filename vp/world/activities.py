@@ -11,7 +11,8 @@ import math
 import torch
 
 from vp.errors import InputError
-from vp.world.body import limit, pose, possible, settle
+from vp.world.body import limit, lowest, pose, possible, settle
+from vp.world.high import climbing, hanging
 from vp.world.limbs import SIDES, J, arm, arms, blank, feet, gait, head, leg, normal, pick, put, sign, swing_arms, trunk, uniform
 from vp.world.low import bending, crouching, kneeling, lying, sitting, sitting_floor
 
@@ -48,7 +49,7 @@ def talking(n, g, people=None):
 def gesturing(n, g, people=None):
     """Standing with large gestures of one or both arms: pointing, waving, spreading."""
     b = blank(n, g)
-    _stand(b, g, people, 3.0, 8.0, 0.14, 0.40)
+    _stand(b, g, people, 3.0, 7.0, 0.14, 0.44)
     arms(b, g, {"hanging": 0.2, "low": 0.12, "forearm": 0.14, "open": 0.12, "forward": 0.12, "sideways": 0.08, "face": 0.08, "wave": 0.1,
                  "overhead": 0.04}, 0.35)  # fmt: skip
     return limit(b)
@@ -112,10 +113,10 @@ def jumping(n, g, people=None):
 def kicking(n, g, people=None):
     """Standing on one leg, the other kicking forward, sideways or drawn back; arms balance."""
     b, s = blank(n, g), sign(g, n)
-    lean = normal(g, n, -4, 10)
+    lean = normal(g, n, -1, 12)
     trunk(b, lean, normal(g, n, 0, 9), normal(g, n, 0, 15))
     head(b, g, -8, 15)
-    feet(b, g, uniform(g, n, 0.44, 0.488), normal(g, n, 0, 0.03), uniform(g, n, 0.04, 0.12), normal(g, n, 0, 0.03), 10.0, people)
+    feet(b, g, uniform(g, n, 0.42, 0.488), normal(g, n, 0, 0.03), uniform(g, n, 0.04, 0.12), normal(g, n, 0, 0.03), 10.0, people)
     kind = uniform(g, n, 0, 1)
     flexion = torch.where(kind < 0.55, uniform(g, n, 15, 105), torch.where(kind < 0.8, uniform(g, n, -40, 5), uniform(g, n, 10, 70)))
     aside = torch.where(kind < 0.8, normal(g, n, 5, 8), uniform(g, n, 20, 60))
@@ -152,30 +153,6 @@ def throwing(n, g, people=None):
     return limit(b)
 
 
-def climbing(n, g, people=None):
-    """Climbing steps, rungs or rocks: one foot high, hands holding ahead or above; or holding on to a bar, legs hanging or drawn up."""
-    b, s = blank(n, g), sign(g, n)
-    hanging = uniform(g, n, 0, 1) < 0.5
-    drawn, fold = uniform(g, n, -15, 130), uniform(g, n, 0, 1)  # of those hanging
-    lean = torch.where(hanging, normal(g, n, -2, 20) - 0.2 * drawn, normal(g, n, 14, 14))
-    trunk(b, lean, normal(g, n, 0, 9), normal(g, n, 0, 12), 0.6)
-    head(b, g, 8, 20)
-    low, step = uniform(g, n, 0.30, 0.485), uniform(g, n, 0.05, 0.32)
-    for side, one in SIDES:
-        up = torch.where(s == one, step, torch.zeros_like(step))
-        ahead = torch.where(s == one, uniform(g, n, 0.05, 0.28), uniform(g, n, -0.12, 0.10))
-        foot = torch.stack([ahead, one * uniform(g, n, 0.04, 0.16), -(low - up).clamp(min=0.10)], -1)
-        leg(b, side, foot, normal(g, n, 15, 12), people)
-    arms(b, g, {"overhead": 0.35, "forward": 0.35, "forearm": 0.15, "sideways": 0.1, "low": 0.05}, 0.5, 0.7 * lean)
-    bar = b.clone()
-    for side, one in SIDES:
-        hip = (drawn + normal(g, n, 0, 22)).clamp(-30, 140)
-        put(bar, f"{side}_hip", hip, one * normal(g, n, 5, 7), one * normal(g, n, 5, 8))
-        put(bar, f"{side}_knee", -((0.5 * fold + 0.5 * uniform(g, n, 0, 1)) * (70 + 0.55 * hip.clamp(min=0)) + 5))
-    arms(bar, g, {"pull": 0.7, "overhead": 0.2, "forward": 0.1}, 0.9, 0.8 * lean)
-    return limit(torch.where(hanging[:, None, None], bar, b))
-
-
 def boxing(n, g, people=None):
     """Boxing and other guards: fists up, one arm thrust out, feet in a stride, knees soft."""
     b, s = blank(n, g), sign(g, n)
@@ -198,7 +175,8 @@ def dancing(n, g, people=None):
     low, lift = uniform(g, n, 0.40, 0.485), uniform(g, n, 0, 1) ** 3 * 0.22
     for side, one in SIDES:
         up = torch.where(s == one, lift, torch.zeros_like(lift))
-        foot = torch.stack([normal(g, n, 0, 0.12), one * (0.03 + normal(g, n, 0.07, 0.06)), up - low], -1)
+        under = torch.where((s != one) & (lift > 0.05), 0.35, 1.0)  # who stands on one leg has it below the body
+        foot = torch.stack([under * normal(g, n, 0, 0.12), under * one * (0.03 + normal(g, n, 0.07, 0.06)), up - low], -1)
         leg(b, side, foot, normal(g, n, 14, 12), people)
     arms(b, g, {"low": 0.1, "open": 0.25, "forward": 0.1, "sideways": 0.2, "overhead": 0.2, "wave": 0.15}, 0.5)
     return limit(b)
@@ -207,7 +185,7 @@ def dancing(n, g, people=None):
 ACTIVITIES = {
     f.__name__: f
     for f in (standing, talking, gesturing, walking, running, sitting, sitting_floor, crouching, kneeling, bending, reaching_up, lying,
-              jumping, kicking, throwing, climbing, boxing, dancing)
+              jumping, kicking, throwing, climbing, hanging, boxing, dancing)
 }  # fmt: skip
 
 # Panoptic's games, MPI-INF-3DHP's variety (MuCo), and what neither has (MuPoTS: another world on purpose, see the design)
@@ -221,14 +199,15 @@ MIXTURES = {
     "mupots": {"running": 0.16, "jumping": 0.1, "kicking": 0.16, "throwing": 0.16, "boxing": 0.14, "dancing": 0.2, "climbing": 0.04,
                "kneeling": 0.04},
     "all": {"standing": 0.04, "talking": 0.05, "gesturing": 0.1, "walking": 0.13, "running": 0.1, "sitting": 0.07, "sitting_floor": 0.05,
-            "crouching": 0.05, "kneeling": 0.04, "bending": 0.06, "reaching_up": 0.04, "lying": 0.03, "jumping": 0.04, "kicking": 0.05,
-            "throwing": 0.04, "climbing": 0.06, "boxing": 0.02, "dancing": 0.03},
+            "crouching": 0.05, "kneeling": 0.04, "bending": 0.06, "reaching_up": 0.04, "lying": 0.02, "jumping": 0.04, "kicking": 0.05,
+            "throwing": 0.04, "climbing": 0.01, "hanging": 0.06, "boxing": 0.02, "dancing": 0.03},
 }  # fmt: skip
 TRIES = 5  # times that impossible bodies (limbs through one another) are drawn again
 
 
 def flight(name, joints, stature, g):
-    """Clearance (N,) mm below a posed body: jumps up to a fifth of stature, runners only while no foot is below the trunk."""
+    """Clearance (N,) mm below a posed body: jumps up to a fifth of stature, runners only while no foot is below the trunk; who hangs,
+    as far as a bar at 1.25 to 1.4 statures leaves room."""
     u = uniform(g, len(stature), 0, 1)
     if name == "jumping":
         return (u - 0.25).clamp(min=0) * 0.28 * stature
@@ -236,6 +215,9 @@ def flight(name, joints, stature, g):
         low = joints[:, [J["left_ankle"], J["right_ankle"]]]
         supporting = low[..., 0].gather(1, low[..., 2].argmin(1, keepdim=True))[:, 0].abs() < 0.12 * stature
         return torch.where(supporting, torch.zeros_like(u), 0.05 * u * stature)
+    if name == "hanging":
+        grip = joints[:, [J["left_wrist"], J["right_wrist"]], 2].mean(1) - lowest(joints, stature)
+        return torch.maximum((1.25 + 0.15 * u) * stature - grip, 0.02 * stature)
     return torch.zeros_like(u)
 
 
@@ -243,7 +225,7 @@ def sample_poses(people, activity, generator):
     """One pose per person: joints (N, 17, 3) mm, X forward, mid-hip above the origin, resting on Z = 0; labels (N,) into ACTIVITIES.
 
     activity: a name of ACTIVITIES or MIXTURES.  Bodies whose limbs run through one another are drawn again, at last with the angles of
-    another person of the same activity.  Only jumps and running strides leave the floor.  InputError: unknown name.
+    another person of the same activity.  Only jumps, running strides and hanging bodies leave the floor.  InputError: unknown name.
     """
     names = list(ACTIVITIES)
     if activity not in MIXTURES and activity not in ACTIVITIES:

@@ -5,6 +5,7 @@ shows another part of it.  What is flat by nature (dead leaves, a user's images)
 which a crop shows its part.  Test variants differ in form and in disjoint ranges of colour.  Backgrounds hide nobody.
 """
 
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,17 +151,23 @@ class ImageFolder:
     """Pictures of a folder as backgrounds: give `ImageFolder(path)` in place of a family's name.
 
     All .jpg, .jpeg and .png files in the order of their names, at most `limit`, kept at `height` px; seeds choose picture and mirror.
-    InputError where there is no folder or no readable picture.
+    `fingerprint`: of the files' names, sizes and times of change.  InputError where there is no folder or no readable picture.
     """
 
     def __init__(self, path, height=256, limit=500):
-        files = sorted(f for f in Path(path).glob("*") if f.suffix.lower() in (".jpg", ".jpeg", ".png"))[:limit]
+        hint = "a folder with at least one background picture"
+        try:
+            files = sorted(f for f in Path(path).iterdir() if f.suffix.lower() in (".jpg", ".jpeg", ".png"))[:limit]
+        except (OSError, TypeError, ValueError):
+            raise InputError("no readable folder", repr(path), hint) from None
         images = [cv2.imread(str(f)) for f in files]
         size = (2 * height, height)
         images = [cv2.resize(i, size, interpolation=cv2.INTER_AREA)[..., ::-1] for i in images if i is not None]
         if not images:
-            raise InputError("no readable .jpg or .png picture", path, "a folder with at least one background picture")
-        self.images = torch.from_numpy(np.stack(images).astype(np.float32) / 255).movedim(-1, 1)
+            raise InputError("no readable .jpg or .png picture", path, hint)
+        self.images = torch.from_numpy(np.stack(images)).movedim(-1, 1)  # uint8
+        facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+        self.fingerprint = hashlib.sha256(repr((height, facts)).encode()).hexdigest()[:16]
 
     def __call__(self, seed, frame):
         """Colours (B, N, 3) and floor (B, N) at frame positions, as `background`; each picture is stretched to two by one."""
@@ -168,5 +175,5 @@ class ImageFolder:
         pick = (w[:, 0] * len(self.images)).long().cpu()
         u, v = frame
         grid = torch.stack([(u - 1) * torch.where(w[:, 1:] < 0.5, -1.0, 1.0), v * 2 - 1], -1)[:, None]
-        image = F.grid_sample(self.images[pick].to(u.device), grid, align_corners=False, padding_mode="reflection")
+        image = F.grid_sample(self.images[pick].to(u.device).float() / 255, grid, align_corners=False, padding_mode="reflection")
         return image[:, :, 0].mT, torch.full_like(u, 0.3)

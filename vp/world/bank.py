@@ -12,11 +12,9 @@ import torch
 from vp.errors import InputError
 from vp.skeleton import BVH, JOINTS_17, map_joints
 from vp.world.activities import ACTIVITIES, sample_poses
-from vp.world.body import LIMITS, SHARES, SKIN, ball_angles, possible, swing
+from vp.world.body import LIMITS, SHARES, ball_angles, lowest, possible, retarget, swing
 from vp.world.poses import PARENT
 
-HEAD_TOP_MM = 200.0  # head top above the base of the skull of a 1750 mm person, along the neck
-REFERENCE_MM = 1750.0
 NECK, CROWN = SHARES["neck"][0], SHARES["crown"][0]  # neck above the shoulder line, head top above the head joint, shares of stature
 J = {name: i for i, name in enumerate(JOINTS_17.joints)}
 
@@ -40,25 +38,19 @@ def to_body_frame(joints):
     return (joints - root[:, None]) @ R.mT
 
 
-def _lowest(joints, stature):
-    """Height (N,) mm of the lowest skin."""
-    low = joints[..., 2] - SKIN.to(joints) * stature[:, None]
-    return low.masked_fill(low.isnan(), torch.inf).amin(1)
+def on_floor(joints, stature):
+    """Joints (N, 17, 3) mm moved up where their lowest skin is below the floor; NaN kept."""
+    out = joints.clone()
+    out[..., 2] -= lowest(joints, stature).clamp(max=0)[:, None]
+    return out
 
 
-def on_floor(joints, stature, lift=True):
-    """Joints moved up where their lowest skin is below the floor (and down where above it, unless `lift`): (N, 17, 3) mm, NaN kept."""
-    low = _lowest(joints, stature)
-    move = torch.where(torch.isfinite(low), low.clamp(max=0) if lift else low, torch.zeros_like(low))
-    return joints - torch.stack([torch.zeros_like(move), torch.zeros_like(move), move], -1)[:, None]
-
-
-def from_bvh(joints, valid, stature):
-    """BVH joints (F, 20, 3) mm (`vp.skeleton.BVH`) -> our 17 (F, 17, 3), valid (F, 17); stature a number, mm.
+def from_bvh(joints, valid, stature, head_top_mm):
+    """BVH joints (F, 20, 3) mm (`vp.skeleton.BVH`) -> our 17 (F, 17, 3), valid (F, 17); stature, head_top_mm numbers of the clip, mm.
 
     The clips' Hips and Neck lie where each rig has them (up to 100 mm from the hip line), so mid_hip is the middle of the hips, and the
-    neck stands SHARES["neck"] above the middle of the shoulders, along the trunk.  The head top is HEAD_TOP_MM (scaled with stature)
-    beyond the base of the skull, along the line from the neck; the head joint lies SHARES["crown"] below it.
+    neck stands SHARES["neck"] above the middle of the shoulders, along the trunk.  The head top is `head_top_mm` beyond the base of the
+    skull (what the clip's stature counts), along the line from the neck; the head joint lies SHARES["crown"] below it.
     """
     out, known = map_joints(joints, valid, BVH, JOINTS_17)
     for name, part in (("mid_hip", "hip"), ("neck", "shoulder")):
@@ -69,7 +61,7 @@ def from_bvh(joints, valid, stature):
     skull = joints[:, BVH.index("skull_base")]
     along = skull - out[:, J["neck"]]
     along = along / along.norm(dim=-1, keepdim=True)
-    out[:, J["head_top"]] = skull + HEAD_TOP_MM * stature / REFERENCE_MM * along
+    out[:, J["head_top"]] = skull + head_top_mm * along
     out[:, J["head"]] = out[:, J["head_top"]] - CROWN * stature * along
     known = ~out.isnan().any(-1)
     return out.masked_fill(~known[..., None], math.nan), known
@@ -119,15 +111,15 @@ class PoseBank:
 
     @classmethod
     def from_clips(cls, clips, every=1):
-        """All `every`-th frames of motion-capture clips (objects with `poses()`, `stature`, `name`; see `from_bvh`).
+        """All `every`-th frames of motion-capture clips (objects with `poses()`, `stature`, `head_top_mm`, `name`; see `from_bvh`).
 
         A clip's floor is the 1 % quantile of its lowest skin; what is still below is lifted.  The activity is the clip's name.
         """
         parts = []
         for clip in clips:
             joints, valid = clip.poses()
-            joints, valid = from_bvh(joints[::every], valid[::every], clip.stature)
-            low = (joints[..., 2] - SKIN.to(joints) * clip.stature).masked_fill(~valid, torch.inf).amin(1)
+            joints, valid = from_bvh(joints[::every], valid[::every], clip.stature, clip.head_top_mm)
+            low = lowest(joints, joints.new_full((len(joints),), clip.stature))
             joints[..., 2] -= low.quantile(0.01)
             stature = torch.full((len(joints),), float(clip.stature))
             parts.append(cls(on_floor(to_body_frame(joints).float(), stature), valid, stature, (clip.name,) * len(joints), "bvh"))
@@ -172,11 +164,20 @@ class PoseBank:
 
     # ---- using them ----------------------------------------------------------------------------------------------------------
 
-    def sample(self, n, generator, stature=None):
-        """n bodies with replacement: joints (n, 17, 3) mm, valid (n, 17), index (n,); rescaled to `stature` (n,) mm where given."""
+    def sample(self, n, generator, people=None, stature=None):
+        """n bodies with replacement: joints (n, 17, 3) mm, valid (n, 17), index (n,) into the bank.
+
+        people: n `People`, each takes a pose over on the own bones (`retarget`);  stature: (n,) mm or a number instead, the bodies as they
+        are but scaled to it.  InputError: both, or not n people.
+        """
+        if people is not None and (stature is not None or len(people) != n):
+            raise InputError(f"{len(people)} people{'' if stature is None else ' and a stature'} for {n} poses", "PoseBank.sample",
+                             "n people or n statures")  # fmt: skip
         index = torch.randint(len(self), (n,), generator=generator, device=generator.device).to(self.joints.device)
         joints = self.joints[index]
-        if stature is not None:
+        if people is not None:
+            joints = retarget(joints, self.stature[index], people)
+        elif stature is not None:
             joints = joints * (torch.as_tensor(stature).to(joints).expand(n) / self.stature[index])[:, None, None]
         return joints, self.valid[index], index
 
@@ -199,8 +200,8 @@ class PoseBank:
                 break
             new = manipulate_joints(before[todo], generator, degrees)
             ok = possible(_filled(new), stature[todo]) | ~fine[todo]
-            clearance = _lowest(before[todo], stature[todo]).clamp(min=0)  # a jump stays as high above the floor
-            new[..., 2] += (clearance - _lowest(new, stature[todo]))[:, None]
+            clearance = lowest(before[todo], stature[todo]).clamp(min=0)  # a jump stays as high above the floor
+            new[..., 2] += (clearance - lowest(new, stature[todo]))[:, None]
             out[todo[ok]] = new[ok]
             todo = todo[~ok]
         return PoseBank(out, self.valid, stature, self.activity, f"{self.source} (turned {degrees:g}°)")

@@ -16,7 +16,7 @@ import torch
 
 from vp.errors import InputError
 from vp.skeleton import JOINTS_17
-from vp.world.poses import SOLE, forward_kinematics, rotations
+from vp.world.poses import PARENT, SOLE, forward_kinematics, rotations
 
 WARDROBE = 16  # random numbers per person that the renderer turns into colours and textures
 WOMAN, MAN, CHILD = 0, 1, 2
@@ -172,15 +172,50 @@ def pose(offsets, bends):
     return forward_kinematics(offsets, R)
 
 
+def lowest(joints, stature):
+    """Height (N,) mm of the lowest skin (`SKIN`) of joints (N, 17, 3) mm, stature (N,) mm; NaN joints do not count, inf if all are."""
+    low = joints[..., 2] - SKIN.to(joints) * stature[:, None]
+    return low.masked_fill(low.isnan(), torch.inf).amin(1)
+
+
 def settle(joints, stature, height=0.0):
-    """Joints (N, 17, 3) mm moved so that mid-hip is above the origin and the lowest skin (`SKIN`) is `height` mm (float or (N,)) up.
+    """Joints (N, 17, 3) mm moved so that mid-hip is above the origin and the lowest skin is `height` mm (float or (N,)) up.
 
     NaN joints do not count.  stature (N,) mm.
     """
-    low = joints[..., 2] - SKIN.to(joints) * stature[:, None]
-    low = low.masked_fill(low.isnan(), torch.inf).amin(1)
     root = joints[:, JOINTS_17.root_index]
-    return joints - torch.stack([root[:, 0], root[:, 1], low - height], -1)[:, None]
+    return joints - torch.stack([root[:, 0], root[:, 1], lowest(joints, stature) - height], -1)[:, None]
+
+
+_TRUNK_LINE = ("spine", "neck", "head", "head_top")
+
+
+def retarget(joints, stature, people):
+    """The same pose on other bones: each bone keeps its direction and takes the length that `people` have; (N, 17, 3) mm, settled.
+
+    joints (N, 17, 3) mm, NaN where missing (stays so), mid-hip known;  stature (N,) mm of who took the pose;  people: N of `People`.
+    A joint whose parent is missing hangs on the next known one: along the trunk by the person's own length, in a limb (bent, perhaps)
+    by the recorded distance scaled with stature, at most the limb's length.  The lowest skin stays as high above the floor, in statures.
+    """
+    own = people.offsets.to(joints).norm(dim=-1)
+    tall = people.stature.to(joints)
+    scale = tall / stature
+    was, now, slack = {}, {}, {}  # of each joint or its next known ancestor: place before and after; length of the missing bones
+    for name, parent in PARENT.items():
+        j = JOINTS_17.index(name)
+        x, known = joints[:, j], ~joints[:, j].isnan().any(-1)
+        if parent is None:
+            was[name], now[name], slack[name] = x, x, torch.zeros_like(tall)
+            continue
+        bone, length = x - was[parent], own[:, j] + slack[parent]
+        span = bone.norm(dim=-1).clamp(min=1e-6)
+        if name not in _TRUNK_LINE:
+            length = torch.where(slack[parent] > 0, torch.minimum(length, span * scale), length)
+        here = now[parent] + bone * (length / span)[:, None]
+        was[name], now[name] = (torch.where(known[:, None], a, b[parent]) for a, b in ((x, was), (here, now)))
+        slack[name] = torch.where(known, 0.0, own[:, j] + slack[parent])
+    out = torch.stack([now[name] for name in JOINTS_17.joints], 1).masked_fill(joints.isnan(), torch.nan)
+    return settle(out, tall, lowest(joints, stature).clamp(min=0) * scale)
 
 
 # ---- what a body can do ----------------------------------------------------------------------------------------------------------

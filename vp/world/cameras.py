@@ -25,7 +25,7 @@ class CameraRanges:
     """Ranges of a uniform sampler.  Not in the paper: chosen to contain the Panoptic and MuPoTS-3D rigs below with some margin.
 
     Pitch, height, distance determine the height above the origin at which the optical axis passes; what misses `aim_mm` is drawn again,
-    so cameras are uniform over the part of the box that looks at people standing about the origin.
+    so cameras are uniform over the part of the box that looks at people standing about the origin.  What fails `top_mm` likewise.
     """
 
     pitch_deg: tuple = (-10.0, 55.0)  # positive looks down
@@ -36,9 +36,12 @@ class CameraRanges:
     roll_deg: tuple = (-7.0, 7.0)
     aim_mm: tuple = (0.0, 2000.0)  # height of the optical axis above the origin
     size: tuple = (1920, 1080)
+    top_mm: float = -math.inf  # height above the floor of the picture's upper edge, 1 m ahead of the camera, at least
 
 
 UNIVERSAL = CameraRanges()
+# Photographs: no camera that sees of people standing there no more than their legs.  Ours.
+PHOTOS = CameraRanges(pitch_deg=(-5.0, 45.0), top_mm=2400.0)
 # Like MPI-INF-3DHP, from which MuCo-3DHP is composed: eye-level to high cameras about an actor in a studio, square pictures.  Not in the
 # paper, and not the rig's calibration (which is not public without the data set): ranges ours.
 MUCO = CameraRanges(
@@ -56,10 +59,12 @@ def universal(n, generator, ranges=UNIVERSAL):
     if not (torch.isfinite(low).all() and torch.isfinite(high).all() and (low <= high).all()) or low[4] <= 0 or low[3] < 0:
         raise InputError("a range is not (low, high) with low <= high, focal > 0, distance >= 0", "CameraRanges")
     chosen, missing = low.repeat(n, 1), torch.ones(n, dtype=torch.bool, device=generator.device)
-    for _ in range(20):
-        tries = low + (high - low) * torch.rand(n, 64, 6, generator=generator, dtype=torch.float64, device=generator.device)
-        aim = tries[..., 1] - tries[..., 3] * torch.tan(torch.deg2rad(tries[..., 0]))
-        good = (aim >= ranges.aim_mm[0]) & (aim <= ranges.aim_mm[1])
+    for _ in range(80):
+        tries = low + (high - low) * torch.rand(n, 16, 6, generator=generator, dtype=torch.float64, device=generator.device)
+        pitch = torch.deg2rad(tries[..., 0])
+        aim = tries[..., 1] - tries[..., 3] * torch.tan(pitch)
+        top = tries[..., 1] - 1000 * torch.tan(pitch - torch.atan(ranges.size[1] / 2 / tries[..., 4]))
+        good = (aim >= ranges.aim_mm[0]) & (aim <= ranges.aim_mm[1]) & (top >= ranges.top_mm)
         first = good.long().argmax(1)
         new = missing & good.any(1)
         chosen = torch.where(new[:, None], tries[torch.arange(n, device=first.device), first], chosen)
@@ -67,7 +72,8 @@ def universal(n, generator, ranges=UNIVERSAL):
         if not missing.any():
             break
     else:
-        raise InputError(f"(almost) no camera passes the origin at {ranges.aim_mm} mm", "CameraRanges", "widen aim_mm or the heights")
+        what = f"(almost) no camera passes the origin at {ranges.aim_mm} mm with the picture's upper edge above {ranges.top_mm} mm"
+        raise InputError(what, "CameraRanges", "widen aim_mm or the heights, lower top_mm")
     pitch, height, azimuth, distance, focal, roll = chosen.unbind(-1)
     azimuth = torch.deg2rad(azimuth)
     centre = torch.stack([distance * azimuth.cos(), distance * azimuth.sin(), height], -1)

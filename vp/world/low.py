@@ -64,14 +64,16 @@ def sitting_floor(n, g, people=None):
         ball(crossed, side, "hip", uniform(g, n, 88, 104), spread, -spread - uniform(g, n, 66, 78), 0.7 * lean)
         put(crossed, f"{side}_knee", -uniform(g, n, 112, 142))
     b = torch.where((kind == 2)[:, None, None], crossed, b)
-    arms(b, g, {"lap": 0.3, "forward": 0.15, "forearm": 0.2, "low": 0.1, "brace": 0.15, "wave": 0.05, "pull": 0.05}, 0.8)
-    return limit(b)
+    propped = b.clone()
+    arms(propped, g, {"brace": 1.0}, 0.9)
+    arms(b, g, {"lap": 0.35, "forward": 0.17, "forearm": 0.22, "low": 0.12, "wave": 0.07, "pull": 0.07}, 0.8)
+    return limit(torch.where(((lean < -15) | (uniform(g, n, 0, 1) < 0.1))[:, None, None], propped, b))  # who leans back, props up
 
 
 def crouching(n, g, people=None):
     """Squatting, from a half squat to sitting on the heels."""
     b, depth = blank(n, g), uniform(g, n, 0, 1)
-    lean = 25 + 25 * uniform(g, n, 0, 1) + 10 * depth
+    lean = 10 + 40 * uniform(g, n, 0, 1) + 10 * depth
     trunk(b, lean, normal(g, n, 0, 4), normal(g, n, 0, 8), 0.55)
     head(b, g, 12, 18)
     ahead = 0.06 + 0.03 * depth + normal(g, n, 0, 0.015)
@@ -118,7 +120,7 @@ def lying(n, g, people=None):
         put(b, f"{side}_knee", -(torch.where(side_, 95.0, 100.0) * bent + 2))
         out = torch.where(belly, 98.0, torch.where(side_, uniform(g, n, -25, 0), uniform(g, n, 35, 82)))
         low, high = uniform(g, n, 10, 30), uniform(g, n, 105, 150)
-        e = torch.where(belly, torch.where(uniform(g, n, 0, 1) < 0.5, low, high), uniform(g, n, 8, 60) + 25 * side_)
+        e = torch.where(belly, torch.where(uniform(g, n, 0, 1) < 0.5, low, high), uniform(g, n, 6, 40) + 30 * side_)
         f = torch.where(belly, uniform(g, n, 0, 20), uniform(g, n, 5, 110))
         arm(b, side, e, out, f, torch.where(belly, torch.where(e > 90, -88.0, 0.0), uniform(g, n, 10, 55)))
     on_side = b.clone()

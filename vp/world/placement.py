@@ -11,17 +11,21 @@ from dataclasses import dataclass
 import torch
 
 from vp.errors import InputError
+from vp.skeleton import JOINTS_17
 
 IN_VIEW, TRUNCATED, OUTSIDE = 0, 1, 2
+ROOT = JOINTS_17.root_index
 DRAWS = 3  # uniform numbers per trial
+EAGER = 8  # trials looked at for everybody; the others only where none of these fits
+CLOSE, FAR, MARGIN = 1000.0, 12_000.0, 0.9  # `someone` ahead of the camera: distance mm; share of the way from the middle to the edge
 
 
 @dataclass(frozen=True)
 class Placement:
     """Rules of placement.  What is not published is ours.
 
-    area: roots uniform in the square of ± area mm about the origin, or None: uniform on the floor of the sector that the camera
-    overlooks, between `view` (near, far) mm of horizontal distance from it.
+    area: roots uniform in the square of ± area mm about the origin (disc: on the disc of that radius), or None: uniform on the floor of
+    the sector that the camera overlooks, between `view` (near, far) mm of horizontal distance from it.
     distance: least distance of two roots, mm.
     clearance: least horizontal distance of two bodies' joints (more exactly, of their `footprint`s), mm; None: bodies may interpenetrate.
     trials: places tried per person; a person for whom none is free is left out of the scene.
@@ -29,6 +33,8 @@ class Placement:
     picture.  A wish that no free place fulfils is dropped.
     occluded: None: as it falls; else the chance that a person, other than the first of a scene, is put behind an earlier one, while all
     others are put where their boxes overlap with nobody's.
+    someone: the first person's root lies in the picture, whatever is wished: if it does at none of the places tried, the person stands
+    straight ahead of the camera, as near to 3.75 m away as the picture's upper and lower edge allow.
     """
 
     area: float | None = 2000.0  # published
@@ -38,6 +44,8 @@ class Placement:
     trials: int = 48
     shares: tuple | None = None
     occluded: float | None = None
+    disc: bool = False
+    someone: bool = False
 
     def __post_init__(self):
         if self.shares is not None and (len(self.shares) != 3 or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6):
@@ -77,12 +85,12 @@ def segment_distance(a, b):
         return (q[..., 0] - p[..., 0]) * (r[..., 1] - p[..., 1]) - (q[..., 1] - p[..., 1]) * (r[..., 0] - p[..., 0])
 
     def to_segment(p, s):
-        d = s[..., 1, :] - s[..., 0, :]
-        k = ((p - s[..., 0, :]) * d).sum(-1) / (d * d).sum(-1).clamp(min=1e-6)
-        return (s[..., 0, :] + k.clamp(0, 1)[..., None] * d - p).norm(dim=-1)
+        (x, y), (dx, dy) = (p - s[..., 0, :]).unbind(-1), (s[..., 1, :] - s[..., 0, :]).unbind(-1)
+        k = ((x * dx + y * dy) / (dx * dx + dy * dy).clamp(min=1e-6)).clamp(0, 1)
+        return (x - k * dx).square() + (y - k * dy).square()
 
     (a0, a1), (b0, b1) = a.unbind(-2), b.unbind(-2)
-    apart = torch.stack([to_segment(a0, b), to_segment(a1, b), to_segment(b0, a), to_segment(b1, a)]).amin(0)
+    apart = torch.stack([to_segment(a0, b), to_segment(a1, b), to_segment(b0, a), to_segment(b1, a)]).amin(0).sqrt()
     crossing = (side(a0, a1, b0) * side(a0, a1, b1) < 0) & (side(b0, b1, a0) * side(b0, b1, a1) < 0)
     return torch.where(crossing, 0.0, apart)
 
@@ -95,46 +103,65 @@ def place(joints, valid, camera, rules, draws, wishes):
     """
     B, P, T = draws.shape[:3]
     ends, radius = footprint(joints, valid)
-    looks = rules.shares is not None or rules.occluded is not None
     status = None
     if rules.shares is not None:
         status = torch.bucketize(wishes[..., 0].contiguous(), draws.new_tensor(rules.shares).cumsum(0)[:2], right=True)
-    order = torch.arange(T, device=draws.device)
-    xy, found, boxes, depths = [], [], [], []
-    for p in range(P):
-        behind = (wishes[:, p, 1] < rules.occluded) if rules.occluded and p else None
-        trial = _proposals(camera, rules, draws[:, p], None if status is None else status[:, p])
+    placed = [draws.new_empty(B, 0, 2), valid.new_empty(B, 0), draws.new_empty(B, 0, 4), draws.new_empty(B, 0)]
+
+    def best_of(p, rows, first, last):
+        """The best of some trials of person p in some scenes: place, found, box, depth and what it leaves to be wished (< T: nothing)."""
+        look, earlier, u = camera and camera[rows], [x[rows] for x in placed], draws[rows, p, first:last]
+        wish = None if status is None else status[rows, p]
+        behind = (wishes[rows, p, 1] < rules.occluded) if rules.occluded and p else None
+        trial = _proposals(look, rules, u, wish)
         if behind is not None:
-            trial = torch.where(behind[:, None, None], _behind(camera, torch.stack(xy, 1), draws[:, p]), trial)
+            trial = torch.where(behind[:, None, None], _behind(look, earlier[0], u), trial)
+        cost = torch.arange(first, last, device=u.device).expand(len(rows), -1)
+        if rules.someone and not p:
+            trial = torch.cat([trial, _ahead(look, joints[rows, 0, ROOT, 2])], 1)
+            cost = torch.cat([cost, torch.full_like(cost[:, :1], 7 * T)], 1)
+            cost = cost + 16 * T * (_seen(look, joints[rows, 0, ROOT:][:, :1], valid[rows, 0, ROOT:][:, :1], trial)[0] != IN_VIEW)
         free = torch.ones_like(trial[..., 0], dtype=torch.bool)
         if p:
-            earlier = torch.stack(xy, 1)
-            apart = (trial[:, :, None] - earlier[:, None]).norm(dim=-1) > rules.distance
+            apart = (trial[:, :, None] - earlier[0][:, None]).norm(dim=-1) > rules.distance
             if rules.clearance is not None:
-                gap = segment_distance(trial[:, :, None, None] + ends[:, None, None, p], (earlier[:, :, None] + ends[:, :p])[:, None])
-                apart &= gap >= rules.clearance + (radius[:, p, None] + radius[:, :p])[:, None]
-            free = (apart | ~torch.stack(found, 1)[:, None]).all(-1)
-        cost = order + 4 * T * (~free).long()
-        if looks:
-            seen, box, depth = _seen(camera, joints[:, p], valid[:, p], trial)
-            if status is not None:
-                cost = cost + 2 * T * (seen != status[:, p, None])
+                others = (earlier[0][:, :, None] + ends[rows, :p])[:, None]
+                gap = segment_distance(trial[:, :, None, None] + ends[rows, None, None, p], others)
+                apart &= gap >= rules.clearance + (radius[rows, p, None] + radius[rows, :p])[:, None]
+            free = (apart | ~earlier[1][:, None]).all(-1)
+        cost = cost + 4 * T * (~free).long()
+        box, depth = trial.new_zeros(*trial.shape[:2], 4), trial[..., 0]
+        if rules.shares is not None or rules.occluded is not None:
+            view, *extent = _seen(look, joints[rows, p], valid[rows, p], trial, rules.occluded is not None)
+            if wish is not None:
+                cost = cost + 2 * T * (view != wish[:, None])
+            if rules.occluded is not None:
+                box, depth = extent
             if rules.occluded is not None and p:
-                cover, clear = _overlap(box, depth, torch.stack(boxes, 1), torch.stack(depths, 1), torch.stack(found, 1))
+                cover, clear = _overlap(box, depth, earlier[2], earlier[3], earlier[1])
                 wished = clear if behind is None else torch.where(behind[:, None], cover > 0.5, clear)
                 cost = cost + T * (~wished)
-        best = cost.argmin(1)
-        at = torch.arange(B, device=best.device), best
-        xy.append(trial[at])
-        found.append(free[at])
-        if looks:
-            boxes.append(box[at])
-            depths.append(depth[at])
-    return torch.stack(xy, 1), torch.stack(found, 1)
+        at = torch.arange(len(rows), device=rows.device), cost.argmin(1)
+        return [x[at] for x in (trial, free, box, depth, cost)]
+
+    for p in range(P):
+        rows = torch.arange(B, device=draws.device)
+        best = best_of(p, rows, 0, min(EAGER, T))
+        rows = rows[best[-1] >= T]
+        if len(rows) and T > EAGER:
+            late = best_of(p, rows, EAGER, T)
+            better = late[-1] < best[-1][rows]
+            for x, y in zip(best, late):
+                x[rows[better]] = y[better]
+        placed = [torch.cat([x, y[:, None]], 1) for x, y in zip(placed, best)]
+    return placed[0], placed[1]
 
 
 def _proposals(camera, rules, u, status):
     """Places to try (B, T, 2) mm from uniform numbers u (B, T, 3); status (B,): the wish, for which the sector is made wider, or None."""
+    if rules.area is not None and rules.disc:
+        angle = 2 * math.pi * u[..., 1]
+        return rules.area * u[..., :1].sqrt() * torch.stack([angle.cos(), angle.sin()], -1)
     if rules.area is not None:
         return (2 * u[..., :2] - 1) * rules.area
     near, far = rules.view
@@ -148,6 +175,19 @@ def _proposals(camera, rules, u, status):
     return camera.centre.to(u)[:, None, :2] + reach[..., None] * torch.stack([angle.cos(), angle.sin()], -1)
 
 
+def _ahead(camera, height):
+    """A place (B, 1, 2) straight ahead of each camera where a root `height` (B,) mm above the floor is in the picture (see `Placement`)."""
+    half = MARGIN * torch.atan(camera.size[1] / 2 / camera.f[:, 1].to(height))
+    steep, flat = (torch.tan(camera.pitch.to(height) + s * half) for s in (1, -1))  # fall per mm along the lower and upper edge
+    drop = camera.centre[:, 2].to(height) - height
+    near = torch.where(drop > 0, drop / steep, drop / flat)
+    far = torch.where(drop > 0, drop / flat, drop / steep)
+    near, far = (torch.where(x > 0, x, y) for x, y in ((near, CLOSE), (far, math.inf)))
+    reach = torch.minimum(near.clamp(min=3750.0), far).clamp(CLOSE, FAR)
+    yaw = camera.yaw.to(height)
+    return (camera.centre[:, :2].to(height) + reach[:, None] * torch.stack([yaw.cos(), yaw.sin()], -1))[:, None]
+
+
 def _behind(camera, xy, u):
     """Places to try (B, T, 2) mm 0.6 to 2.5 m behind one of the earlier people xy (B, p, 2), at most 200 mm aside."""
     who = (u[..., 2] * xy.shape[1]).long()
@@ -158,13 +198,16 @@ def _behind(camera, xy, u):
     return front + ray * (600 + 1900 * u[..., :1]) + aside * (400 * u[..., 1:2] - 200)
 
 
-def _seen(camera, joints, valid, trial):
-    """A body (B, J, 3) at its trial places (B, T, 2): status (B, T), box of all joints (B, T, 4) px, NaN if not in front, depth (B, T)."""
+def _seen(camera, joints, valid, trial, boxes=False):
+    """A body (B, J, 3) at its trial places (B, T, 2): status (B, T);  boxes: box of all joints (B, T, 4) px as well, NaN where no joint is
+    on the picture, and mean depth (B, T) mm, else None and None."""
     at = trial @ camera.R.to(trial)[:, :, :2].mT  # R (x + p) + t = (R x + t) + R p
     uv, depth, ok = camera[:, None].project_camera(camera.to_camera(joints)[:, None] + at[:, :, None])
     known = valid[:, None].expand(ok.shape)
     inside = (camera.in_image(uv) & ok & known).sum(-1)
     status = torch.where(inside == 0, OUTSIDE, torch.where(inside < known.sum(-1), TRUNCATED, IN_VIEW))
+    if not boxes:
+        return status, None, None
     shown = (ok & known)[..., None]
     low, high = uv.masked_fill(~shown, math.inf).amin(-2), uv.masked_fill(~shown, -math.inf).amax(-2)
     box = torch.cat([low, high], -1)

@@ -8,11 +8,16 @@ Every factor of a scene (FACTORS) has a random stream of its own, so that one fa
 * Streams are seeded by (seed, factor, block of `config.block` scenes), and whole blocks are computed: scene i of a seed is the same,
   bit for bit, in a batch of one and in a batch of 10 000.
 
+Other clothes leave joints, camera and AGR alone, but not a person's outline in the picture: a skirt or an open jacket is wider than
+the body (masks, depth maps and what they cover in a rendered picture follow).  `visible` looks at bare bodies and does not change.
+
 Random numbers are drawn on the CPU and everything is computed on `device`.
 """
 
 import hashlib
+import numbers
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,62 +29,10 @@ from vp.skeleton import JOINTS_17
 from vp.world.body import People
 from vp.world.cameras import CameraRanges, sampler
 from vp.world.placement import APART, DRAWS, Placement, place
+from vp.world.visibility import LIMB_RADIUS, LIMBS, seen
 
 CLOTHES = [*range(3, 12), *range(13, 16)]  # of the wardrobe's numbers; skin (0), hair (1, 2) and build (12) belong to the body
 FACTORS = ("camera", "count", "people", "posture", "yaw", "placement", "stature", "clothes", "background", "light")
-
-# ---- visibility ------------------------------------------------------------------------------------------------------------------------
-
-LIMBS = JOINTS_17.limb_pairs
-# Radius of a limb's capsule as a share of stature.  Ours: about an adult's girth / 2 pi, less where a limb tapers; the trunk is a capsule
-# as wide as the chest is deep.
-_RADIUS = {"head_top": 0.050, "mid_hip": 0.072, "shoulder": 0.036, "elbow": 0.028, "wrist": 0.022,
-           "hip": 0.050, "knee": 0.046, "ankle": 0.030}  # fmt: skip
-LIMB_RADIUS = torch.tensor([_RADIUS[b if b in _RADIUS else b.split("_")[1]] for _, b in JOINTS_17.limbs])
-SKIN = 0.025  # a ray ends this share of stature before the joint, in the joint's own flesh
-
-
-def _own_limbs():
-    """(17, L) bool: limbs of the own body that do not hide a joint: those that end in it, and those whose flesh it lies in at rest."""
-    flesh = {"spine": ["neck mid_hip"], "head": ["neck head_top"], "mid_hip": ["left_hip left_knee", "right_hip right_knee"],
-             "left_hip": ["neck mid_hip", "mid_hip right_hip"], "right_hip": ["neck mid_hip", "mid_hip left_hip"]}  # fmt: skip
-    return torch.tensor([[j in limb or " ".join(limb) in flesh.get(j, ()) for limb in JOINTS_17.limbs] for j in JOINTS_17.joints])
-
-
-OWN_LIMBS = _own_limbs()
-
-
-def hidden(joints, valid, stature, camera):
-    """Which joints do bodies hide from the camera: by the own body (B, P, 17) bool, by another person (B, P, 17) bool.
-
-    A joint is hidden if the straight ray from the camera to it, ending SKIN before it, passes through the capsule of a limb
-    (LIMB_RADIUS); of the own body, OWN_LIMBS do not count.  Limbs with a missing end hide nothing.
-    joints (B, P, 17, 3) world mm, NaN where missing;  valid (B, P, 17);  stature (B, P) mm;  camera: batch of B.
-    """
-    B, P, J = valid.shape
-    cam = camera[:, None].to_camera(torch.where(valid[..., None], joints, 0.0))
-    length = cam.norm(dim=-1, keepdim=True).clamp(min=1.0)
-    ray = (cam / length).reshape(B, P * J, 3)
-    reach = (length[..., 0] - SKIN * stature[..., None]).clamp(min=0.0).reshape(B, P * J, 1)
-    i, j = torch.tensor(LIMBS, device=joints.device).unbind(-1)
-    start = cam[:, :, i].flatten(1, 2)
-    limb = cam[:, :, j].flatten(1, 2) - start
-    solid = (valid[:, :, i] & valid[:, :, j]).flatten(1)[:, None]
-    radius = (LIMB_RADIUS.to(joints) * stature[..., None]).flatten(1)[:, None]
-    # nearest points of the ray t d, t in [0, reach], and of the limb a + s e, s in [0, 1]
-    de, da = ray @ limb.mT, ray @ start.mT
-    ea, ee, aa = ((x * y).sum(-1)[:, None] for x, y in ((limb, start), (limb, limb), (start, start)))
-    ee = ee.clamp(min=1e-6)
-    s = ((de * da - ea) / (ee - de * de).clamp(min=1e-6)).clamp(0, 1)
-    t = torch.minimum((da + s * de).clamp(min=0.0), reach)
-    s = ((t * de - ea) / ee).clamp(0, 1)
-    gap2 = t * (t - 2 * (da + s * de)) + aa + s * (2 * ea + s * ee)
-    hit = ((gap2 < radius * radius) & solid).view(B, P, J, P, len(LIMBS))
-    own = torch.eye(P, dtype=torch.bool, device=joints.device)
-    by_self = (hit.diagonal(dim1=1, dim2=3).permute(0, 3, 1, 2) & ~OWN_LIMBS.to(joints.device)).any(-1)
-    by_other = (hit.any(-1) & ~own[:, None]).any(-1)
-    return by_self & valid, by_other & valid
-
 
 # ---- a batch of scenes -------------------------------------------------------------------------------------------------------------------
 
@@ -91,8 +44,9 @@ class Scenes:
     joints (B, P, 17, 3) world mm, NaN where missing or padded;  valid (B, P, 17) bool;  mask (B, P) bool: a person is there.
     camera: batch of B;  people: the B * P identities, with the changed stature or wardrobe where that factor was changed;  identity
     (B, P): index into the people drawn from;  pose (B, P): index into the bank;  activity (B, P): its names;  yaw (B, P) radian.
-    visible (B, P, 17): in the picture, in front of the camera and not hidden by a body;  occluded (B, P, 17): hidden by another person.
     seeds: factor -> (B,) int64, a seed per scene (the renderer's, for background, light, clothes);  index (B,): number of the scene.
+    visible (B, P, 17): in the picture, in front of the camera and not hidden by a body;  occluded (B, P, 17): hidden by another person;
+    both are computed when first asked for.
     """
 
     joints: torch.Tensor
@@ -104,8 +58,6 @@ class Scenes:
     pose: torch.Tensor
     activity: np.ndarray
     yaw: torch.Tensor
-    visible: torch.Tensor
-    occluded: torch.Tensor
     seeds: dict
     index: torch.Tensor
     sources: dict
@@ -130,6 +82,20 @@ class Scenes:
     def wardrobe(self):
         """(B, P, K) in [0, 1]."""
         return self.people.wardrobe.unflatten(0, self.mask.shape)
+
+    @cached_property
+    def _sight(self):
+        return seen(self.joints, self.valid, self.stature, self.camera)
+
+    @property
+    def visible(self):
+        """(B, P, 17) bool: in the picture, in front of the camera and hidden by no body (`visibility.hidden`)."""
+        return self._sight[0]
+
+    @property
+    def occluded(self):
+        """(B, P, 17) bool: hidden by another person."""
+        return self._sight[1]
 
     def uv(self):
         """Pixels of the joints: uv (B, P, 17, 2), depth (B, P, 17) mm, valid (B, P, 17) (known and in front of the camera)."""
@@ -210,7 +176,10 @@ def _each(f, *scenes):
         return f(*values)
 
     out = {a.name: join([getattr(s, a.name) for s in scenes]) for a in fields(Scenes) if a.name != "sources"}
-    return Scenes(**out, sources=scenes[0].sources)
+    joined = Scenes(**out, sources=scenes[0].sources)
+    if all("_sight" in s.__dict__ for s in scenes):  # what was computed once
+        joined._sight = tuple(f(*x) for x in zip(*(s._sight for s in scenes)))
+    return joined
 
 
 # ---- making them -------------------------------------------------------------------------------------------------------------------------
@@ -238,13 +207,11 @@ class SceneConfig:
 def make_scenes(config, bank, people, n, seed, device="cpu", changed=None, start=0):
     """Scenes start .. start + n - 1 of a seed (§4.1): `Scenes` on `device`.
 
-    bank: `PoseBank`;  people: `People` on the CPU, of whom each scene draws different ones (if there are enough);  changed: factor ->
-    another seed, for a counterfactual scene (FACTORS; "stature" and "clothes" take those of another of the people).
-    Yaw is uniform about the vertical.  InputError: unknown factor, nobody to draw.
+    bank: `PoseBank`;  people: `People` on the CPU, of whom each scene draws different ones (if there are enough);  changed: dict factor ->
+    another seed, for a counterfactual scene (FACTORS; "stature" and "clothes" take those of another of the people; other clothes may
+    change a person's outline).  Yaw is uniform about the vertical.  InputError: unknown factor, a seed that is none, nobody to draw.
     """
-    changed = dict(changed or {})
-    if set(changed) - set(FACTORS):
-        raise InputError(f"unknown factor {', '.join(sorted(set(changed) - set(FACTORS)))}", "changed", f"known: {', '.join(FACTORS)}")
+    changed = _changes(changed)
     if len(people) < 1 + bool({"stature", "clothes"} & set(changed)):
         raise InputError(f"{len(people)} people are too few to draw from", "make_scenes")
     if n < 1:
@@ -255,6 +222,18 @@ def make_scenes(config, bank, people, n, seed, device="cpu", changed=None, start
     scenes = _each(lambda *x: np.concatenate(x) if isinstance(x[0], np.ndarray) else torch.cat(x), *blocks)
     skip = start - first * config.block
     return scenes[skip : skip + n]
+
+
+def _changes(changed):
+    """The checked argument `changed` of `make_scenes`: dict factor -> seed."""
+    if not isinstance(changed, dict | None):
+        raise InputError(f"{changed!r} is not a dict of factor and seed", "changed", 'e.g. {"camera": 1}')
+    for factor, seed in (changed or {}).items():
+        if factor not in FACTORS:
+            raise InputError(f"unknown factor {factor!r}", "changed", f"known: {', '.join(FACTORS)}")
+        if not isinstance(seed, numbers.Integral) or isinstance(seed, bool) or seed < 0:
+            raise InputError(f"{seed!r} is not a seed", f"changed, factor {factor}", "a whole number from 0 up")
+    return {factor: int(seed) for factor, seed in (changed or {}).items()}
 
 
 def _stream(seed, factor, block):
@@ -282,7 +261,7 @@ def _draw(config, look, bank, people, block, seeds, changed, device):
         wardrobe, new = who.wardrobe.clone(), people.wardrobe[other("clothes")]
         wardrobe[:, CLOTHES] = new[:, CLOTHES]
         who = replace(who, wardrobe=wardrobe)
-    joints, valid, pose = bank.sample(B * P, stream["posture"], stature=who.stature)
+    joints, valid, pose = bank.sample(B * P, stream["posture"], people=who)
     yaw = 2 * torch.pi * torch.rand(B, P, generator=stream["yaw"])
     least, most = config.people
     count = least + (torch.rand(B, generator=stream["count"]) * (most - least + 1)).long().clamp(max=most - least)
@@ -311,14 +290,11 @@ def _block(config, look, bank, people, block, seed, device, changed):
     valid = new["valid"] & mask[..., None]
     joints = new["joints"] + torch.nn.functional.pad(xy, (0, 1))[:, :, None]
     joints = joints.masked_fill(~valid[..., None], torch.nan)
-    by_self, by_other = hidden(joints, valid, new["people"].stature.view(B, P), new["camera"])
     activity = np.array([bank.activity[i] for i in new["pose"].flatten().tolist()]).reshape(B, P)
-    scenes = Scenes(
-        joints, valid, mask, new["camera"], new["people"], new["identity"], new["pose"], activity, new["yaw"], valid,
-        by_other, new["seeds"], torch.arange(block * B, (block + 1) * B, device=device),
-        {"poses": bank.source, "cameras": _name(config.camera)},
+    return Scenes(
+        joints, valid, mask, new["camera"], new["people"], new["identity"], new["pose"], activity, new["yaw"], new["seeds"],
+        torch.arange(block * B, (block + 1) * B, device=device), {"poses": bank.source, "cameras": _name(config.camera)},
     )  # fmt: skip
-    return replace(scenes, visible=scenes.in_image() & ~by_self & ~by_other)
 
 
 def _name(camera):

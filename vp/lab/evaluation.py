@@ -1,0 +1,139 @@
+"""`vp evaluate`: any weights on any data set or twin, as a table and a JSON file."""
+
+import json
+from itertools import islice
+
+import torch
+
+from vp.errors import InputError
+from vp.lab import models, results
+from vp.lab.datasets import load
+from vp.lab.evaluate import Calibration, measure, stack, table
+from vp.lab.second_stage import world
+from vp.world.agr import DETECTOR, Noise
+
+NOISES = {"clean": None, "published": Noise(), "detector": DETECTOR}
+BLOCK = 32  # scenes at a time
+TEST_SPLIT = {"panoptic": "test", "muco": "test", "mupots": "test", "coco": "val"}
+PUBLISHED = ("mpjpe", "mpjpe_aligned", "mrpe", "mrpe_x", "mrpe_y", "mrpe_z", "recall", "n")
+
+
+def main(dataset, root=None, cameras=None, agr="gt", noise="clean", weights=None, n=256, seed=0, out=None):
+    """Evaluate, print the table, write the JSON; exit code.  InputError for what does not go together."""
+    if agr == "image":
+        raise InputError("AGR from images needs a 2D network, which is not built yet", "--agr", "use --agr gt")
+    if n < 1:
+        raise InputError(f"{n} scenes", "--scenes", "at least 1")
+    trained = models.load(weights)
+    batches, sources, limits = source(dataset, root, cameras, n, seed, trained.model.sizes.joints)
+    report = evaluate(trained, batches, noise, seed, sources | {"dataset": dataset})
+    print(text(report, limits))
+    if out:
+        results.write_atomic(out, json.dumps(report, indent=1) + "\n")
+    return 0
+
+
+def source(dataset, root=None, cameras=None, n=256, seed=0, joints=15):
+    """What to evaluate on: (iterable of scenes, sources, notes for the reader).
+
+    dataset: "virtual" (test world of the second stage), a twin, or with `root` recorded data;  cameras: ids of the data set, or one
+    specification of `vp.world.cameras.sampler` for virtual scenes.
+    """
+    notes = []
+    if dataset == "virtual":
+        data = world(cameras=cameras[0] if cameras else "universal", split="test")
+    else:
+        data = load(dataset, TEST_SPLIT.get(dataset), root=root)
+    if root is not None and data.recorded is not None:
+        samples = _recorded(dataset, data, root, cameras)
+        kept = list(islice((s for s in samples if s.joints is not None and len(s) and s.camera is not None), n))
+        if not kept:
+            raise InputError("no frame with 3D poses and a camera", root)
+        sources = {k: kept[0].sources.get(k, "none") for k in ("poses", "cameras", "images")} | {"images": "none"}
+        by_size = {}
+        for s in kept:
+            by_size.setdefault(s.camera.size, []).append(s)
+        blocks = [stack(part[i : i + BLOCK], joints) for part in by_size.values() for i in range(0, len(part), BLOCK)]
+        if not all(bool(b.valid[..., 1].any()) for b in blocks):
+            notes.append("the source has no head top: its heatmap is empty")
+        return blocks, sources, notes
+    camera = _specification(dataset, cameras)
+    blocks = (data.scenes(min(BLOCK, n - i), seed, start=i, camera=camera) for i in range(0, n, BLOCK))
+    first = data.scenes(1, seed, camera=camera).sources
+    return blocks, {**first, "images": "none"}, notes
+
+
+def _recorded(dataset, data, root, cameras):
+    if cameras is None:
+        return data.recorded()
+    if dataset != "panoptic":
+        raise InputError(f"--camera cannot be chosen for {dataset} with a folder", "--camera", "leave it out")
+    from vp.data.panoptic import Panoptic
+
+    reader = Panoptic(root)
+    posed = [s for s in reader.sequences if reader.pose_files(s) and list(reader._folder(s).glob("calibration_*.json"))]
+    return reader.samples(posed, cameras)
+
+
+def _specification(dataset, cameras):
+    """Camera specification of virtual scenes from the ids of the command line."""
+    if not cameras or dataset == "virtual":
+        return None
+    if dataset in ("panoptic", "mupots") and all(str(c).isdigit() for c in cameras):
+        return f"{dataset}:{','.join(map(str, cameras))}"
+    return cameras[0]
+
+
+def evaluate(trained, batches, noise="clean", seed=0, sources=None, **options):
+    """The report of `vp evaluate`, a dict fit for JSON: mrpe_z, mrpe, mpjpe (mm), recall, n of REN+PEN by the honest protocol; "methods"
+    and "levels" with the same and an interval; "published": that protocol's means; where everything came from; warnings.
+
+    options: see `measure`.
+    """
+    known, warnings = Calibration(**trained.facts["calibration"]), []
+    watched = _watch(batches, trained.facts, warnings)
+    with torch.inference_mode(False):
+        people, published = measure(trained.model, watched, known, NOISES[noise], seed, **options)
+    rows = table(people)
+    final = rows["REN+PEN"]
+    return {
+        **{k: _plain(final[k]) for k in ("mrpe_z", "mrpe", "mpjpe", "recall", "n")}, "unit": "mm", "protocol": "honest",
+        "methods": {k: {a: _plain(v) for a, v in r.items()} for k, r in rows.items()},
+        "published": None if published is None else {k: _plain(published[k]) for k in PUBLISHED},
+        "agr": f"ground truth, {noise}", "seed": seed, "weights": trained.path.name, "sources": sources or {},
+        "warnings": list(dict.fromkeys(warnings)), **{k: v for k, v in results.provenance().items() if k in ("git", "device")},
+    }  # fmt: skip
+
+
+def _watch(batches, facts, warnings):
+    """The batches, noting what lies outside the range of training."""
+    seen = []
+    for scenes in batches:
+        depth = scenes.camera.to_camera(scenes.joints[:, :, 2])[..., 2]
+        seen.append((scenes.camera, depth[scenes.mask & scenes.valid[:, :, 2] & (depth > 0)]))
+        yield scenes
+    for camera, depth in seen:
+        warnings += models.outside_range(facts, camera, depth)
+
+
+def _plain(x):
+    """Numbers for JSON: NaN and missing as null."""
+    if isinstance(x, (tuple, list)):
+        return [_plain(v) for v in x]
+    return None if x is None or x != x else round(float(x), 4) if not isinstance(x, int) else x
+
+
+def text(report, notes=()):
+    """The report as a table."""
+    head = f"{'':15}{'MRPE_z':>9}  {'95 %':<17}{'MRPE':>8}{'MPJPE':>8}{'recall':>8}{'people':>8}"
+    lines = [f"{report['sources'].get('dataset', '')}: AGR {report['agr']}, weights {report['weights']}, honest protocol, mm", head]
+    for name, r in report["methods"].items():
+        between = "[{:.1f}, {:.1f}]".format(*r["interval"]) if r["interval"] else ""
+        mpjpe = f"{r['mpjpe']:8.1f}" if r["mpjpe"] is not None else f"{'':8}"
+        numbers = [f"{r[k]:8.1f}" if r[k] is not None else f"{'-':>8}" for k in ("mrpe_z", "mrpe")]
+        lines.append(f"{name:15} {numbers[0]}  {between:<17}{numbers[1]}{mpjpe}{r['recall']:8.3f}{r['n']:8d}")
+    if p := report["published"]:
+        said = ", ".join(f"{k} {p[k]:.1f}" if p[k] is not None else f"{k} -" for k in ("mpjpe", "mrpe", "mrpe_z"))
+        said += f", recall {p['recall'] or 0:.3f}, n {p['n']}"
+        lines.append(f"published protocol (space about the truth, candidates filtered by it): {said}")
+    return "\n".join([*lines, *(f"note: {w}" for w in (*notes, *report["warnings"]))])

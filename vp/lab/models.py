@@ -1,0 +1,163 @@
+"""Trained second stages: made by a profile, kept in files, shared between notebooks.
+
+A file holds weights and facts: sizes of the networks, how they were trained, on what range of cameras and depths.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from vp.errors import InputError
+from vp.lab import results
+from vp.lab.evaluate import Calibration
+from vp.lab.profiles import resolve
+from vp.lab.second_stage import Batches, learn, world
+from vp.lab.train import default_device, processes
+from vp.nets import checkpoints
+from vp.nets.virtualpose import Sizes, VirtualPose
+
+SHIPPED = Path(__file__).parents[1] / "weights" / "second_stage.safetensors"
+TRAINED_BY = ("nets", "world", "lab/second_stage.py", "lab/train.py", "lab/losses.py", "lab/datasets.py", "camera.py", "space.py")
+
+
+@dataclass
+class Trained:
+    """A second stage and what is known about it: model (`VirtualPose`, eval mode), facts (a dict), path of its file."""
+
+    model: VirtualPose
+    facts: dict
+    path: Path
+
+
+def save(path, model, facts):
+    """Write a model: weights, with its sizes among the facts."""
+    checkpoints.save(path, model, {**facts, "sizes": model.sizes.to_dict()})
+
+
+def load(path=None, device="cpu"):
+    """`Trained` of a file, by default the shipped one.  InputError: missing, damaged, not a second stage."""
+    path = Path(path or SHIPPED)
+    tensors, facts = checkpoints.load(path)
+    sizes = Sizes.from_dict(facts.get("sizes", {}), path)
+    try:
+        model = VirtualPose(sizes)
+    except (RuntimeError, ValueError, TypeError, IndexError) as e:
+        raise InputError(f"its sizes make no network ({str(e)[:100]})", path) from None
+    checkpoints.fill(model, tensors, path)
+    return Trained(model.to(device).eval(), facts, path)
+
+
+def make(course, batches, path, resume=False, device="cpu", facts=None, label="second stage"):
+    """Train by a course and write the file; returns `Trained`.  States of an unfinished training lie beside it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model, histories = learn(course, batches, path.with_suffix(""), resume, device, label=label)
+    trained = {
+        part: {"steps": h.steps, "samples": h.samples, "seconds": round(h.seconds, 1), "device": h.device} for part, h in histories.items()
+    }
+    losses = {part: {k: [float(f"{v:.4g}") for v in series] for k, series in h.losses.items()} for part, h in histories.items()}
+    known = {"training": trained, "losses": losses, "at": {part: h.at for part, h in histories.items()}, "plan": asdict(course.together),
+             "poses": batches.data.sources["poses"], "cameras": batches.data.sources["cameras"], "frame": batches.frame,
+             "range": trained_range(batches), "calibration": asdict(Calibration.of(batches.data.scenes(1024, batches.seed), model.sizes)),
+             **(facts or {})}  # fmt: skip
+    if processes()[0] == 0:
+        save(path, model, known)
+    return Trained(model.cpu().eval() if str(device) == "cpu" else model.eval(), known, path)
+
+
+def trained_range(batches, n=512):
+    """{"pitch_deg", "height_mm", "focal" (px of an image 1000 px wide), "depth_mm"}: 1st and 99th percentile of the training scenes."""
+    scenes = replace(batches, noise=None, device="cpu")(0, n).scenes
+    world = batches.data.scenes(n, batches.seed)
+    depth = scenes.camera.to_camera(scenes.joints[:, :, 2])[..., 2][scenes.mask]
+    camera = world.camera
+    values = {"pitch_deg": camera.pitch_deg, "height_mm": camera.centre[:, 2], "focal": camera.depth_norm / camera.size[0] * 1000,
+              "depth_mm": depth[depth > 0]}  # fmt: skip
+    return {k: [round(float(v.double().quantile(q)), 1) for q in (0.01, 0.99)] for k, v in values.items()}
+
+
+def outside_range(facts, camera, depth=None):
+    """Warnings, one line each: cameras (a batch) and root depths (N,) mm outside what a model was trained on."""
+    known, found = facts.get("range", {}), {}
+    found["pitch_deg"], found["height_mm"] = camera.pitch_deg, camera.centre[..., 2]
+    found["focal"] = camera.depth_norm / camera.size[0] * 1000
+    if depth is not None and len(depth):
+        found["depth_mm"] = depth
+    said = {"pitch_deg": "pitch, degree", "height_mm": "camera height, mm", "focal": "focal length, px of an image 1000 px wide",
+            "depth_mm": "depth, mm"}  # fmt: skip
+    out = []
+    for key, value in found.items():
+        if key not in known:
+            continue
+        low, high = known[key]
+        slack = 0.05 * (high - low)
+        least, most = float(value.min()), float(value.max())
+        if least < low - slack or most > high + slack:
+            between = f"{least:.0f}" if round(least) == round(most) else f"{least:.0f} to {most:.0f}"
+            out.append(f"{said[key]}: {between}, trained on {low:.0f} to {high:.0f}")
+    return out
+
+
+def train_main(profile="auto", poses=("procedural",), cameras="universal", out=None, resume=False, seed=0):
+    """`vp train`: the profile's course on virtual scenes of these poses and cameras; exit code."""
+    profile = resolve(profile)
+    course = profile.course(seed)
+    batches = Batches(world(tuple(poses), cameras), course.sizes)
+    rank, _ = processes()
+    trained = make(course, batches, out, resume, default_device(), {"profile": profile.name, "seed": seed})
+    if rank == 0:
+        seconds = sum(part["seconds"] for part in trained.facts["training"].values())
+        print(f"{out}: trained in {seconds:.0f} s on {trained.facts['training']['all']['device']}; next: vp evaluate --weights {out}")
+    return 0
+
+
+# ---- shared between notebooks ----------------------------------------------------------------------------------------------------------
+
+
+def cached(course, batches, folder=None, label="second stage", device="cpu", facts=None):
+    """`Trained` from the cache if it was made before with this course, these scenes and this code; else trained now and kept.
+
+    Two processes that want the same one train it once: the second waits.  An interrupted training goes on.
+    """
+    asked = {"course": asdict(course), "scenes": _said(batches), "code": code_hash(), "facts": facts}
+    key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    folder = Path(folder or results.ROOT / "runs" / "cache" / "nets")
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{key}.safetensors"
+    with _alone(folder / f".{key}.lock"):
+        if path.exists():
+            with contextlib.suppress(InputError):
+                return load(path, device)
+        return make(course, batches, path, True, device, facts, label)
+
+
+def _said(batches):
+    """What tells two streams of scenes apart."""
+    from vp.lab.datasets import _fingerprint
+
+    data = batches.data
+    plain = {k: getattr(batches, k) for k in ("noise", "frame", "camera_error", "windows", "windows_mm")}
+    return {**plain, "twin": asdict(data.twin), "bank": _fingerprint(data.bank), "people": float(data.people.offsets.double().sum()),
+            "cameras": [c.to_dict() for c in data.cameras]}  # fmt: skip
+
+
+def code_hash():
+    """Hash of the code that decides what a training gives."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256(torch.__version__.encode())
+    for part in TRAINED_BY:
+        path = root / part
+        for file in sorted(path.glob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _alone(path):
+    with open(path, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
