@@ -19,6 +19,7 @@ from vp.lab.datasets import load
 from vp.skeleton import JOINTS_17
 from vp.world.activities import MIXTURES
 from vp.world.poses import person
+from vp.world.render import render
 from vp.world.twins import TWINS, twin
 
 
@@ -185,6 +186,17 @@ def test_pictures_of_a_counterfactual_differ_only_where_they_should(panoptic):
         assert torch.equal(base.joints.nan_to_num(), other.joints.nan_to_num())
         assert not torch.equal(panoptic.pictures(base, (60, 32)), panoptic.pictures(other, (60, 32)))
         assert torch.equal(base.camera.R, other.camera.R) == same
+
+
+def test_clothes_may_change_the_outline_and_nothing_else(panoptic):
+    plain = panoptic.scenes(4, seed=3)
+    other, light = (panoptic.scenes(4, seed=3, changed={f: 1}) for f in ("clothes", "light"))
+    outline = [render(s, (120, 64)).instance for s in (plain, other, light)]
+    changed = (outline[0] != outline[1]).float().mean() / (outline[0] >= 0).float().mean()
+    assert 0 < changed < 0.15, "some skirts, sleeves and hems"
+    assert torch.equal(outline[0], outline[2])
+    assert torch.equal(plain.visible, other.visible)
+    assert torch.equal(plain.uv()[0].nan_to_num(), other.uv()[0].nan_to_num())
 
 
 def test_agr_forgets_appearance_and_keeps_geometry(panoptic):

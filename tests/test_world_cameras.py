@@ -158,7 +158,7 @@ def test_mupots_sizes_and_spread():
     assert [pitch.min().item(), pitch.max().item()] == pytest.approx([2.0, 31.8])
 
 
-@pytest.mark.parametrize("spec", ["universal", "muco", "panoptic", "panoptic:14,19", "mupots", "mupots:6,7", UNIVERSAL])
+@pytest.mark.parametrize("spec", ["universal", "muco", "photos", "panoptic", "panoptic:14,19", "mupots", "mupots:6,7", UNIVERSAL])
 def test_same_generator_same_cameras(spec):
     make = sampler(spec)
     a, b, c = make(9, generator(5)), make(9, generator(5)), make(9, generator(6))

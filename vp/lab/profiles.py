@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass, replace
 
 from vp.errors import InputError
+from vp.lab.losses import Weights
 from vp.lab.second_stage import Course
 from vp.lab.train import Plan
 from vp.nets.virtualpose import Sizes
@@ -33,6 +34,7 @@ class Profile:
         return replace(self.second_stage, **plans)
 
 
+SHORT = Plan(steps=2000)
 WEIGHTS = Weights(depth=0.001, volume=1000.0, pose=0.01)  # each about 1 at the start (not in the paper)
 PLAN = Plan(schedule="cosine", warmup=0.05, lr=2e-3, weight_decay=1e-2, clip=1.0, batch=16)
 
@@ -47,7 +49,7 @@ PROFILES = {
     for p in (
         Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32),
         Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(300, 450), held_out=256),
-        Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=Plan(steps=2000)), held_out=1000),
+        Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000),
         Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000),
     )
 }

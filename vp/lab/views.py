@@ -75,7 +75,7 @@ def same_cameras(data, reader=None, seed=0):
     samples = recorded_views(reader) if reader else []
     rig = [panoptic(1, torch.Generator(), (name,))[0] for name in PANOPTIC]
     rows = ["recorded", "virtual", "AGR, recorded", "AGR, virtual"] if samples else ["virtual"]
-    fig, axes = style.subplots(len(rows), len(samples or rig), size=(11, 7.2) if samples else (9, 1.9), squeeze=False)
+    fig, axes = style.subplots(len(rows), len(samples or rig), size=(11, 7.2) if samples else (8.4, 1.85), squeeze=False)
     axes = dict(zip(rows, axes))
     for k, camera in enumerate([s.camera for s in samples] or rig):
         name = samples[k].name.split("/") if samples else f"/Panoptic/camera {list(PANOPTIC)[k]}".split("/")

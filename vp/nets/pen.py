@@ -45,7 +45,7 @@ class PEN(nn.Module):
     def volumes(self, heatmaps, camera, centres, image):
         """Heatmaps in space, (C, J, M, M, M), without any gate (§4.3)."""
         points = self.cube.points(centres.device) + centres[:, None]
-        where = self.positions(camera[image], points, heatmaps.shape[:1:-1])
+        where = self.positions(camera[image.to(camera.R.device)], points, heatmaps.shape[:1:-1])
         return unproject(heatmaps, where, image=image).to(heatmaps).unflatten(2, self.cube.bins)
 
 

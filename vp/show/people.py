@@ -1,12 +1,6 @@
-"""Contact sheets of posed bodies: compact drawings with limbs as capsules and heads as discs, many to a sheet.
+"""Contact sheets of posed bodies: compact drawings with limbs as capsules and heads as discs, many to a sheet."""
 
-`python -m vp.show.people figures/gallery` writes the sheets of the gallery: 64 poses per activity, and one row per mixture.
-"""
-
-import io
-import sys
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,8 +8,6 @@ import torch
 from vp.errors import InputError
 from vp.show import style
 from vp.skeleton import JOINTS_17
-from vp.world.activities import ACTIVITIES, sample_poses
-from vp.world.body import sample_people
 
 LEFT, RIGHT, TRUNK, SKIN_COLOUR = (0, 114, 178), (213, 94, 0), (75, 85, 99), (224, 172, 125)  # style.BLUE, style.VERMILLION
 # drawn as capsules: joint, joint, radius as a share of stature, colour
@@ -91,33 +83,3 @@ def contact_sheet(joints, stature, titles=None, columns=8, cell=(76, 90), azimut
         if r * columns in titles:
             draw.text((4, tops[r] - band + 1), titles[r * columns], fill=style.INK, font=font)
     return sheet.quantize(24, dither=Image.Dither.NONE)
-
-
-def activity_sheets(seed=0, per_sheet=3):
-    """The gallery: {file name: picture} with 64 poses of each activity, `per_sheet` activities to a sheet, 16 bodies a row."""
-    g = torch.Generator().manual_seed(seed)
-    names, out = list(ACTIVITIES), {}
-    for first in range(0, len(names), per_sheet):
-        group, bodies, statures, titles = names[first : first + per_sheet], [], [], {}
-        for k, name in enumerate(group):
-            people = sample_people(64, g)
-            bodies.append(sample_poses(people, name, g)[0])
-            statures.append(people.stature)
-            titles[64 * k] = name.replace("_", " ")
-        views = np.tile([-0.9, -1.57, 0.7, 0.0], 16 * len(group))
-        picture = contact_sheet(torch.cat(bodies), torch.cat(statures), titles, columns=16, azimuth=views)
-        out[f"poses_{first // per_sheet + 1}.png"] = picture
-    return out
-
-
-def main(folder):
-    """Write the sheets; each file at most 150 kB."""
-    for name, picture in activity_sheets().items():
-        data = io.BytesIO()
-        picture.save(data, format="png", optimize=True)
-        Path(folder, name).write_bytes(data.getvalue())
-        print(f"{name}: {picture.size[0]} x {picture.size[1]} px, {len(data.getvalue()) // 1000} kB")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -85,6 +85,11 @@ def muco(n, generator):
     return universal(n, generator, MUCO)
 
 
+def photos(n, generator):
+    """n cameras like those of photographs (`PHOTOS`: ranges ours)."""
+    return universal(n, generator, PHOTOS)
+
+
 # ---- rigs ------------------------------------------------------------------------------------------------------------------------------
 
 # CMU Panoptic, HD cameras 00_14, 00_16, 00_19, 00_30 (§5.1) of calibration_160906_band1.json: optical centre x, y, z mm, rounded to 10 mm,
@@ -162,8 +167,8 @@ def read_camera(path):
 def sampler(spec):
     """The sampler (n, generator) -> Camera of a specification.  InputError: unknown.
 
-    spec: "universal", "muco", "panoptic", "panoptic:14,16", "mupots", "mupots:6,7", the path of a JSON file, a `Camera`, its dict, a
-    list of Cameras (drawn with equal chances), or `CameraRanges`.
+    spec: "universal", "muco", "photos", "panoptic", "panoptic:14,16", "mupots", "mupots:6,7", the path of a JSON file, a `Camera`, its
+    dict, a list of Cameras (drawn with equal chances), or `CameraRanges`.
     """
     if isinstance(spec, CameraRanges):
         return lambda n, generator: universal(n, generator, spec)
@@ -176,8 +181,8 @@ def sampler(spec):
     if isinstance(spec, list):
         return lambda n, generator: among(spec, n, generator)
     name, _, ids = str(spec).partition(":")
-    if name in ("universal", "muco") and not ids:
-        return universal if name == "universal" else muco
+    if name in ("universal", "muco", "photos") and not ids:
+        return {"universal": universal, "muco": muco, "photos": photos}[name]
     if name in ("panoptic", "mupots"):
         try:
             numbers = tuple(int(i) for i in ids.split(",")) if ids else ()
@@ -187,7 +192,7 @@ def sampler(spec):
         numbers = numbers or tuple(known)
         _known(numbers, known, f"{name} camera")
         return lambda n, generator: make(n, generator, numbers)
-    raise InputError("unknown cameras", repr(spec), "universal, muco, panoptic, panoptic:14, mupots, mupots:6 or FILE.json")
+    raise InputError("unknown cameras", repr(spec), "universal, muco, photos, panoptic, panoptic:14, mupots, mupots:6 or FILE.json")
 
 
 def _rig(rows, n, generator, size):

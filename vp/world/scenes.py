@@ -8,8 +8,8 @@ Every factor of a scene (FACTORS) has a random stream of its own, so that one fa
 * Streams are seeded by (seed, factor, block of `config.block` scenes), and whole blocks are computed: scene i of a seed is the same,
   bit for bit, in a batch of one and in a batch of 10 000.
 
-Other clothes leave joints, camera and AGR alone, but not a person's outline in the picture: a skirt or an open jacket is wider than
-the body (masks, depth maps and what they cover in a rendered picture follow).  `visible` looks at bare bodies and does not change.
+Other clothes leave joints, camera and AGR alone, but not a person's outline in the picture: a skirt, a jacket or wide sleeves, a top that
+hangs out are wider than the body, and mask, depth map and what they cover in the picture follow.  `visible` takes bare bodies and stays.
 
 Random numbers are drawn on the CPU and everything is computed on `device`.
 """

@@ -12,12 +12,11 @@ import torch
 from vp.errors import InputError
 from vp.world.bank import PoseBank
 from vp.world.body import cast
-from vp.world.cameras import PHOTOS
 from vp.world.placement import Placement
 from vp.world.scenes import SceneConfig
 
 # In every picture of a twin's own cameras there is somebody's root, by the rule of places (`Placement.someone`): no scene is drawn again,
-# and a counterfactual scene keeps the places of the unchanged one.  For that the cameras must look where roots can be: see PHOTOS.top_mm.
+# and a counterfactual scene keeps the places of the unchanged one.  So the cameras must look where roots can be: see `cameras.PHOTOS`.
 # Panoptic's floor is a disc of 2.5 m; nine people of its recordings (three seated, six standing) have their roots 0.3 to 1.5 m from the
 # centre, half of them within 0.9 m.  That is so near to the cameras that many are cut off, there as here: of the nine all before camera 14,
 # 56 % before 16, 33 % before 19, 67 % before 30; of the twin's 100, 46, 22 and 60 %.
@@ -67,8 +66,8 @@ TWINS = {
         Twin("muco", "train", "muco", ("muco",), SceneConfig("muco", (4, 4), AROUND), ("green", "augmented")),  # §3.2: 70 %
         Twin("muco", "test", "muco", ("muco",), SceneConfig("muco", (4, 4), AROUND), ("green", "test_augmented")),  # 30 %
         Twin("mupots", "test", "mupots", ("mupots",), SceneConfig("mupots", (2, 3), VIEW), _MUPOTS),
-        Twin("coco", "train", "coco", ("all",), SceneConfig(PHOTOS, (1, 8), VIEW), ("outdoor", "augmented"), flat=True),
-        Twin("coco", "val", "coco", ("all",), SceneConfig(PHOTOS, (1, 8), VIEW), ("test_outdoor", "test_augmented"), flat=True),
+        Twin("coco", "train", "coco", ("all",), SceneConfig("photos", (1, 8), VIEW), ("outdoor", "augmented"), flat=True),
+        Twin("coco", "val", "coco", ("all",), SceneConfig("photos", (1, 8), VIEW), ("test_outdoor", "test_augmented"), flat=True),
     )
 }
 
