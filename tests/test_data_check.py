@@ -10,8 +10,8 @@ import pytest
 from test_data_muco_mupots import write_annotations, write_muco
 from test_data_panoptic import tiny  # noqa: F401  (a fixture)
 
-from vp.data.check import NAMES, check_data
 from vp.errors import InputError
+from vp.lab.check import NAMES, check_data
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_samples = pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="no sample data beside the repository")

@@ -20,12 +20,12 @@ from test_data_mocap import arm
 from test_data_muco_mupots import write_annotations, write_muco, write_mupots_json
 from test_data_panoptic import CAMERA
 
-from vp.data.check import check_data
 from vp.data.detections import read_detections
 from vp.data.mocap import read_bvh
 from vp.data.mupots import Mupots
 from vp.data.panoptic import read_hmor
 from vp.errors import InputError
+from vp.lab.check import check_data
 
 COUNT = 500
 many = settings(max_examples=COUNT, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -25,7 +25,7 @@ def parser():
     c.add_argument("--runs", metavar="DIR", help="where the runs go (default: runs/ of the repository)")
 
     c = sub.add_parser("train", help="train a second stage on virtual scenes")
-    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short or paper")
+    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short, paper; compact: the shipped model")
     c.add_argument("--poses", nargs="+", default=["procedural"], metavar="SOURCE", help="procedural, bvh:DIR, panoptic:DIR, muco:DIR")
     c.add_argument("--cameras", default="universal", metavar="SOURCE", help="universal, muco, panoptic:14, mupots or FILE.json")
     c.add_argument("--seed", type=int, default=0)
@@ -118,7 +118,7 @@ def run(args):
         print(f"{args.out}: {facts['joints']} joints, {', '.join(facts['sections'])}; dropped {', '.join(facts['dropped']) or 'nothing'}")
         return 0
     if args.command == "check-data":
-        from vp.data import check
+        from vp.lab import check
 
         print(check.check_data(args.name, args.root, args.picture))
         return 0

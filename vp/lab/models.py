@@ -15,8 +15,8 @@ import torch
 from vp.errors import InputError
 from vp.lab import results
 from vp.lab.evaluate import Calibration
-from vp.lab.profiles import resolve
-from vp.lab.second_stage import Batches, learn, world
+from vp.lab.profiles import COMPACT, resolve
+from vp.lab.second_stage import learn
 from vp.lab.train import default_device, processes
 from vp.nets import checkpoints
 from vp.nets.virtualpose import Sizes, VirtualPose
@@ -104,12 +104,15 @@ def outside_range(facts, camera, depth=None):
 
 
 def train_main(profile="auto", poses=("procedural",), cameras="universal", out=None, resume=False, seed=0):
-    """`vp train`: the profile's course on virtual scenes of these poses and cameras; exit code."""
-    profile = resolve(profile)
-    course = profile.course(seed)
-    batches = Batches(world(tuple(poses), cameras), course.sizes)
+    """`vp train`: the profile's course (or "compact", the shipped model's) on virtual scenes of these poses and cameras; exit code."""
+    if profile == "compact":
+        name, course = profile, COMPACT
+    else:
+        profile = resolve(profile)
+        name, course = profile.name, profile.course(seed)
+    batches = course.batches(tuple(poses), cameras)
     rank, _ = processes()
-    trained = make(course, batches, out, resume, default_device(), {"profile": profile.name, "seed": seed})
+    trained = make(course, batches, out, resume, default_device(), {"profile": name, "seed": seed})
     if rank == 0:
         seconds = sum(part["seconds"] for part in trained.facts["training"].values())
         print(f"{out}: trained in {seconds:.0f} s on {trained.facts['training']['all']['device']}; next: vp evaluate --weights {out}")

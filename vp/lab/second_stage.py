@@ -81,10 +81,13 @@ class CameraError:
         return misjudged(camera, torch.deg2rad(turn * self.pitch_deg), rise * self.height_mm)
 
 
+EXACT = CameraError()
+
+
 def misjudged(camera, pitch, height):
     """The camera (batch of B) with `pitch` (B,) radian added to what it is and `height` (B,) mm to where it is."""
     c, s, one, zero = pitch.cos(), pitch.sin(), torch.ones_like(pitch), torch.zeros_like(pitch)
-    down = torch.stack([one, zero, zero, zero, c, s, zero, -s, c], -1).view(-1, 3, 3)  # looks lower by `pitch`
+    down = torch.stack([one, zero, zero, zero, c, -s, zero, s, c], -1).view(-1, 3, 3)  # looks lower by `pitch`
     R = down @ camera.R
     centre = camera.centre + torch.stack([zero, zero, height], -1)
     return Camera(R, -(R @ centre[..., None])[..., 0], camera.f, camera.c, camera.size, camera.dist)
@@ -123,7 +126,7 @@ class Batches:
     frame: str = "ahead"
     seed: int = 0
     device: str = "cpu"
-    camera_error: CameraError = CameraError()
+    camera_error: CameraError = EXACT
     windows: float = 0.0  # share of scenes seen in a space moved by up to `windows_mm` along the view (frame "ahead" only)
     windows_mm: float = 6000.0
 
@@ -132,7 +135,7 @@ class Batches:
         s = self.sizes
         g = torch.Generator().manual_seed((self.seed << 32) + start)
         scenes = self.data.scenes(n, self.seed, self.device, start=start)
-        stated = self.camera_error(scenes.camera, g) if self.camera_error != CameraError() else None
+        stated = self.camera_error(scenes.camera, g) if self.camera_error != EXACT else None
         camera = stated or scenes.camera
         moved = torch.rand(2, n, generator=g).to(self.device)
         frame = frames(camera, self.frame, moved[1] * self.windows_mm * (moved[0] < self.windows))
@@ -198,7 +201,7 @@ class Jointly(nn.Module):
 
 @dataclass(frozen=True)
 class Course:
-    """A whole training: the DE alone first (None: not), then all together; sizes and options of `Jointly`."""
+    """A whole training: the DE alone first (None: not), then all together; sizes, options of `Jointly` and `Batches`, who stands where."""
 
     sizes: Sizes = SIZES
     alone: Plan | None = None
@@ -207,6 +210,18 @@ class Course:
     jitter: float = 80.0
     cubes: int | None = None
     weights: losses.Weights = WEIGHTS
+    noise: Noise = NOISE
+    frame: str = "ahead"
+    windows: float = 0.0
+    windows_mm: float = 6000.0
+    camera_error: CameraError = EXACT
+    people: tuple = (1, 5)
+    places: Placement = PLACES
+
+    def batches(self, poses=("procedural",), cameras="universal"):
+        """`Batches` of the training world of these poses and cameras."""
+        data = world(poses, cameras, "train", self.people, self.places)
+        return Batches(data, self.sizes, self.noise, self.frame, 0, "cpu", self.camera_error, self.windows, self.windows_mm)
 
 
 def learn(course, batches, path=None, resume=False, device="cpu", net=None, label="second stage"):

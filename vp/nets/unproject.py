@@ -42,16 +42,15 @@ def positions(camera, points, map_size):
             K = torch.diag_embed(F.pad(on_map.f, (0, 1), value=1.0))
             K[..., :2, 2] = on_map.c
             A, b = (K @ camera.R).to(points), (K @ camera.t[..., None]).to(points)
-            u, v, depth = (A @ points.mT + b).unbind(1)
-            front = depth > MIN_DEPTH
-            z = torch.where(front, depth, 1.0)
+            u, v, depth = torch.baddbmm(b, A, points.mT.expand(len(A), -1, -1)).unbind(1)
+            front, z = depth > MIN_DEPTH, depth.clamp(min=MIN_DEPTH)
             u, v = u / z, v / z
         else:
             uv, depth, front = on_map.project(points)
             u, v = uv.nan_to_num(0).unbind(-1)
     (left, right), (top, bottom) = ([rescale(edge, k) + o for edge in (-0.5, n - 0.5)] for n, o in zip(camera.size, offset))
-    inside = front & (u >= left) & (u < right) & (v >= top) & (v < bottom)
-    return Positions(u, v, depth, inside.to(u))
+    margin = torch.minimum(torch.minimum(u - left, right - u), torch.minimum(v - top, bottom - v))
+    return Positions(u, v, depth, (front & (margin >= 0)).to(u))
 
 
 def depth_gate(where, boxes, depths, valid, map_size, sigma=SIGMA):
@@ -63,17 +62,18 @@ def depth_gate(where, boxes, depths, valid, map_size, sigma=SIGMA):
     gate = like.new_zeros(B * N)
     if boxes.shape[1] == 0:
         return gate.view(B, N)
-    boxes = boxes.to(like).masked_fill(~valid[..., None], torch.inf)  # nothing lies in the box of nobody
+    boxes = boxes.detach().to(like).masked_fill(~valid[..., None], torch.inf)  # nothing lies in the box of nobody
     depths = depths.to(like).masked_fill(~valid, 0)
     near = _near_somebody(where, boxes, depths.detach(), map_size, CUT * sigma)
     u, v, z = (x.flatten().index_select(0, near) for x in (where.u, where.v, where.depth))
-    values, last = [], 0
-    for image, n in enumerate((near // N).bincount(minlength=B).tolist()):
-        part, last = slice(last, last + n), last + n
+    values = []
+    for image, (x, y, depth) in enumerate(zip(*(a.split(_per_row(near, B, N).tolist()) for a in (u, v, z)))):
         x0, y0, x1, y1 = boxes[image].T[..., None]  # P 1 each
-        inside = (u[part] >= x0) & (u[part] <= x1) & (v[part] >= y0) & (v[part] <= y1)
-        offset = torch.where(inside, (z[part] - depths[image, :, None]).abs(), CUT * sigma).amin(0) / sigma
-        values.append(torch.where(offset < CUT, torch.exp(-offset.square() / 2), 0))
+        beside = x0 - x  # P M; by how much a point is outside a box, then 1 or 0 (comparisons would take longer)
+        for excess in (x - x1, y0 - y, y - y1):
+            torch.maximum(beside, excess, out=beside)
+        offset = torch.add((depth - depths[image, :, None]).abs(), beside.sign_().relu_(), alpha=CUT * sigma).amin(0) / sigma
+        values.append(torch.exp(-offset.square() / 2) * (offset < CUT))
     return gate.index_copy_(0, near, torch.cat(values)).view(B, N)
 
 
@@ -96,7 +96,7 @@ def unproject(heatmaps, where, gate=None, image=None):
     u, v, gate = (x.flatten().index_select(0, filled) for x in (u, v, gate))
     x, y = u.floor().clamp(max=max(W - 2, 0)), v.floor().clamp(max=max(H - 2, 0))
     right, down = u - x, v - y
-    corner = image[filled // N] * (H * W) + (y * W + x).long()
+    corner = (y * W + x).long() + (image * (H * W)).repeat_interleave(_per_row(filled, C, N), output_size=len(filled))
     step = corner.new_tensor([0, min(1, W - 1), W * min(1, H - 1), W * min(1, H - 1) + min(1, W - 1)])
     share = torch.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], -1)
     rows = heatmaps.movedim(1, -1).contiguous().view(-1, J).to(gate)  # a row a pixel
@@ -122,4 +122,10 @@ def _near_somebody(where, boxes, depths, map_size, reach):
     x, y = (torch.add(like.new_tensor(1 + 0.5 / size), at, alpha=1 / size).int() for at, size in ((where.u, wide), (where.v, high)))
     cell = y.mul_(columns).add_(x).clamp_(0, rows * columns - 1).add_(first)  # any cell for points outside
     nearest, farthest = (bound.index_select(0, cell.flatten()).view(cell.shape) for bound in (nearest, farthest))
-    return ((where.inside > 0) & (where.depth > nearest) & (where.depth < farthest)).flatten().nonzero()[:, 0]
+    within = torch.minimum(where.depth - nearest, farthest - where.depth) * where.inside
+    return (within > 0).flatten().nonzero()[:, 0]
+
+
+def _per_row(index, rows, N):
+    """How many of the ascending flat indices into (rows, N) lie in each row: (rows,) long."""
+    return torch.searchsorted(index, torch.arange(rows + 1, device=index.device) * N).diff()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from vp.errors import InputError
+from vp.nets.birdseye import BirdsEye
 from vp.nets.pen import PEN
 from vp.nets.ren import DE, REN, Detections, candidates
 from vp.nets.v2v import V2V
@@ -39,6 +40,7 @@ class Sizes:
     ren_widths: tuple = (16, 32, 64, 128)
     ren_kernel: int = 7
     ren_stride: int = 1  # 2: the network halves the grid; not in the paper
+    birdseye: bool = False  # REN's network sees the volume from above, with the first three widths; not in the paper
     # PEN
     pen_bins: int = 64
     pen_size: float = 2000.0  # mm
@@ -49,7 +51,8 @@ class Sizes:
     skip: float = 0.0  # weight, at the start, of the heatmaps in space beside PEN's network; not in the paper
     # both
     coordinates: bool = False  # voxel coordinates as input of the 3D networks; not in the paper
-    init_std: float | None = 1e-3  # of all weights before training; None: He's, not in the paper
+    init_std: float | None = 1e-3  # of the 3D networks' weights before training; None: He's, not in the paper
+    de_init_std: float | None = 1e-3  # of the DE's
 
     @property
     def grid(self):
@@ -68,7 +71,7 @@ class Sizes:
         values = {}
         for f in fields(cls):
             value = values[f.name] = data.get(f.name, f.default)
-            if not _alike(value, f.default) and not (f.name == "init_std" and value is None):
+            if not _alike(value, f.default) and not (f.name.endswith("init_std") and value is None):
                 raise InputError(f'"{f.name}" cannot be {value!r}', where, f"for example {f.default!r}")
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
@@ -109,8 +112,11 @@ class VirtualPose(nn.Module):
         super().__init__()
         self.sizes = s = sizes or Sizes()
         common = {"coordinates": s.coordinates, "init_std": s.init_std, "generator": generator}
-        de = DE(s.de_width, s.de_deconv, s.de_bias, init_std=s.init_std, generator=generator)
-        net = V2V(s.joints, 1, s.ren_widths, s.ren_kernel, s.ren_stride, **common) if net is None else net
+        de = DE(s.de_width, s.de_deconv, s.de_bias, init_std=s.de_init_std, generator=generator)
+        if net is None and s.birdseye:
+            net = BirdsEye(s.joints, 1, s.space_bins[2], s.ren_widths[:3], s.init_std, generator)
+        elif net is None:
+            net = V2V(s.joints, 1, s.ren_widths, s.ren_kernel, s.ren_stride, **common)
         self.ren = REN(s.joints, s.grid, s.people, s.sigma, s.naive, s.detection, de, net)
         fine = V2V(s.joints, s.joints, s.pen_widths, s.pen_kernel, s.pen_stride, **common)
         self.pen = PEN(s.joints, s.pen_bins, s.pen_size, s.beta, s.skip, fine)

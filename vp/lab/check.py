@@ -1,4 +1,4 @@
-"""`vp check-data`: what a folder of real data holds, what is missing, and whether it makes sense; the picture is drawn in picture.py."""
+"""`vp check-data`: what a folder of real data holds, what is missing, and whether it makes sense."""
 
 import math
 import os
@@ -15,8 +15,8 @@ from vp.data.mocap import read_clips
 from vp.data.muco import Muco
 from vp.data.mupots import Mupots
 from vp.data.panoptic import Panoptic
-from vp.data.picture import draw_cameras, draw_clips, draw_views
 from vp.errors import InputError
+from vp.show.recorded import draw_cameras, draw_clips, draw_views
 
 NAMES = ("panoptic", "muco", "mupots", "coco", "bvh")
 MANY = 400  # files or frames read per sequence for the statistics
