@@ -196,8 +196,8 @@ def _published(model, scenes, agr, targets, camera):
 
 
 def same_people(people):
-    """(N,) bool: people found by all methods of {method: `metrics.People`}."""
-    return np.all([p.found for p in people.values()], axis=0)
+    """(N,) bool: people found by all methods of {method: `metrics.People`}; reference levels find everybody and do not count."""
+    return np.all([p.found for name, p in people.items() if name not in LEVELS], axis=0)
 
 
 def table(people, among=None):
