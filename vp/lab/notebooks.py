@@ -43,6 +43,14 @@ def parameters(path):
     return {}
 
 
+TRAINS, MOST_THREADS = "trains", 4  # tag of the parameters cell of a notebook that trains networks; more threads do not help small ones
+
+
+def threads(nb):
+    """Threads that a notebook may use: MOST_THREADS if its parameters cell is tagged `trains`, else 1."""
+    return MOST_THREADS if any({"parameters", TRAINS} <= set(c["metadata"].get("tags", ())) for c in nb["cells"]) else 1
+
+
 class CellFailed(RuntimeError):
     """A cell of a notebook raised: `notebook`, `cell` (its number among the code cells) and the error in one line."""
 
@@ -174,7 +182,8 @@ def stale(name):
 def refresh(name, profile="quick"):
     """Execute NAME at `profile` with its defaults and put notebook and rows in place (offline, no widget state, no paths, no times)."""
     with tempfile.TemporaryDirectory() as out:
-        execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": "2"})
+        n = min(threads(json.loads((FOLDER / f"{name}.ipynb").read_text())), os.cpu_count() or 1)
+        execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": str(n)}, timeout_s=profiles.resolve(profile).cell_timeout_s)
         nb = json.loads((Path(out) / f"{name}.ipynb").read_text())
         original = json.loads((FOLDER / f"{name}.ipynb").read_text())
         for cell, before in zip(nb["cells"], original["cells"], strict=True):

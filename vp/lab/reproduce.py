@@ -30,7 +30,7 @@ DATA = {  # what --data NAME=ROOT knows, and files that such a folder has; a not
 
 
 def plan(profile="quick", only=(), data=(), seeds=(0,)):
-    """The jobs {stem: {notebook, params, state}} and the run's key, from the command line's arguments; InputError."""
+    """The jobs {stem: {notebook, params, state, threads}} and the run's key, from the command line's arguments; InputError."""
     chosen = _choose(only)
     roots = _roots(data)
     code = _code_hash()
@@ -43,11 +43,12 @@ def plan(profile="quick", only=(), data=(), seeds=(0,)):
             if f"{d}_root" in known:
                 params[f"{d}_root"] = root
                 used.add(d)
-        source = notebooks.source_hash(json.loads(path.read_text()))
+        notebook = json.loads(path.read_text())
+        source, threads = notebooks.source_hash(notebook), notebooks.threads(notebook)
         for seed in seeds if "seed" in known else (None,):
             p = {**params, "seed": seed} if seed is not None else params
             state = hashlib.sha256(json.dumps([source, code, p], sort_keys=True).encode()).hexdigest()[:16]
-            jobs[name if seed is None else f"seed{seed}/{name}"] = {"notebook": name, "params": p, "state": state}
+            jobs[name if seed is None else f"seed{seed}/{name}"] = {"notebook": name, "params": p, "state": state, "threads": threads}
     for d in sorted(set(roots) - used):
         raise InputError(f"no notebook of this run reads {d!r} data", "--data", "give --only a notebook that does, or leave it out")
     key = profile + ("-" + "+".join(sorted(roots)) + "-" + _digest(sorted(roots.items())) if roots else "")
@@ -239,8 +240,8 @@ def _leash():
         time.sleep(0.5)
 
 
-def job(plan_file, stem):
-    """One job of the plan, called by the Snakefile; failures are told to the front through the progress folder."""
+def job(plan_file, stem, threads="1"):
+    """One job of the plan, called by the Snakefile, on so many threads; failures are told to the front through the progress folder."""
     the_plan = json.loads(Path(plan_file).read_text())
     spec, out = the_plan["jobs"][stem], Path(the_plan["out"])
     threading.Thread(target=_leash, daemon=True).start()
@@ -249,7 +250,7 @@ def job(plan_file, stem):
     mark.touch()
     timeout = profiles.resolve(spec["params"].get("profile", "auto")).cell_timeout_s
     try:
-        notebooks.execute(spec["notebook"], (out / stem).parent, spec["params"], {"OMP_NUM_THREADS": "1"}, timeout, mark)
+        notebooks.execute(spec["notebook"], (out / stem).parent, spec["params"], {"OMP_NUM_THREADS": threads}, timeout, mark)
     except Exception as e:
         mark.with_suffix(".error").write_text(str(e))
         raise SystemExit(1) from None
