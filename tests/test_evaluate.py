@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -312,6 +315,20 @@ def test_train_command_line(tmp_path, capsys):
     assert facts["cameras"] == "panoptic"
     assert facts["profile"] == "smoke"
     assert main(["train", "--profile", "smoke", "--poses", "none:x", "--out", str(out)]) == 2
+
+
+def test_two_processes_train_one_file(tmp_path):
+    """`torchrun -m vp train` (gloo): one line of progress per part, one file, no state left."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")} | {"OMP_NUM_THREADS": "1"}
+    out = tmp_path / "two.safetensors"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "vp"]
+    command = [*launcher, "train", "--profile", "smoke", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("step 4/4") == 2
+    assert done.stdout.count("trained in") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["two.safetensors"]
+    assert models.load(out).facts["training"]["all"]["steps"] == 4
 
 
 def test_recorded_people_and_cameras(trained, shared):

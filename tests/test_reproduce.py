@@ -176,7 +176,7 @@ def test_retries(folder, tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_stopping_the_front_alone_stops_its_jobs(folder, tmp_path, how):
-    loop = f"for _ in range(120): Path({str(tmp_path / 'alive')!r}).touch(); time.sleep(0.25)"
+    loop = f"for _ in range(600): Path({str(tmp_path / 'alive')!r}).touch(); time.sleep(0.25)"
     write(folder / "a.ipynb", "import time; from pathlib import Path\n" + loop)
     env = {**os.environ, "VP_NOTEBOOKS": str(folder)}
     front = subprocess.Popen([*VP, "--runs", tmp_path / "runs"], env=env, start_new_session=True, stdout=subprocess.DEVNULL)
@@ -184,7 +184,7 @@ def test_stopping_the_front_alone_stops_its_jobs(folder, tmp_path, how):
     while not (tmp_path / "alive").exists() and time.time() < end:
         time.sleep(0.1)
     os.kill(front.pid, how)
-    assert front.wait(timeout=20) != 0
+    assert front.wait(timeout=60) != 0
     time.sleep(4)
     assert time.time() - (tmp_path / "alive").stat().st_mtime > 1.5, "the notebook still runs"
     write(folder / "a.ipynb", "1")

@@ -170,6 +170,8 @@ class Jointly(nn.Module):
     cubes: people per batch whom PEN learns from, at most (None: all); not in the paper.
     """
 
+    may_skip = True  # PEN, where nobody is found
+
     def __init__(self, model, weights=WEIGHTS, pen_on="both", jitter=80.0, cubes=None, seed=0):
         super().__init__()
         self.model, self.weights, self.pen_on, self.jitter, self.cubes = model, weights, pen_on, jitter, cubes

@@ -103,7 +103,8 @@ def train(objective, batch_of, plan, path=None, resume=False, device=None, label
     wrapped = objective
     if world > 1:
         ids = [device.index] if device.type == "cuda" else None
-        wrapped = torch.nn.parallel.DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=True)
+        may_skip = getattr(objective, "may_skip", False)  # a step that leaves some weights out
+        wrapped = torch.nn.parallel.DistributedDataParallel(objective, device_ids=ids, find_unused_parameters=may_skip)
     share = plan.batch // world
     half = plan.bf16 and device.type == "cuda" and torch.cuda.is_bf16_supported()
     if not first:
