@@ -13,7 +13,9 @@ sys.path[:0] = [str(ROOT / "notebooks"), str(ROOT / "notebooks" / "solutions")]
 import agr  # noqa: E402
 import exercises  # noqa: E402
 import pinhole_depth  # noqa: E402
+import pose_estimation  # noqa: E402
 import poses_and_cameras  # noqa: E402
+import root_estimation  # noqa: E402
 import start_here  # noqa: E402
 
 CASES = {  # checker -> solution, plausible wrong answer
@@ -24,7 +26,14 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_posture_factor": (poses_and_cameras.posture_factor, lambda z, h_real: (z.max() - z.min()) / h_real),  # NaN spreads
     "check_gaussian": (agr.gaussian, lambda x, u, sigma: math.exp(-math.dist(x, u) / (2 * sigma**2))),  # forgot the square
     "check_box_distances": (agr.box_distances, lambda root, box: [box[2] - root[0], box[3] - root[1], root[0] - box[0], root[1] - box[1]]),
+    "check_soft_argmax_1d": (  # forgot beta
+        pose_estimation.soft_argmax_1d, lambda logits, x, beta: pose_estimation.soft_argmax_1d(logits, x, 1.0)
+    ),
+    "check_voxels_needed": (pose_estimation.voxels_needed, lambda size, error: math.ceil(size / (4 * error))),  # spaces, not voxels
     "check_repair": (poses_and_cameras.repair, lambda R: R * np.array([1.0, -1.0, 1.0])),  # breaks the right-handed ones
+    "check_depth_in_mm": (root_estimation.depth_in_mm, lambda d, f, k: d * f),  # forgot the scale
+    "check_gate": (root_estimation.gate_of_voxel, lambda z, box, depths, sigma: sum(box * np.exp(-((z - depths) ** 2) / 2 / sigma**2))),
+    "check_offset": (root_estimation.offset, lambda a, b, c: (c - a) / (a + b + c)),  # the centre of mass hardly leaves the middle
 }
 
 

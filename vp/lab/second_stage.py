@@ -25,7 +25,7 @@ from vp.world.placement import Placement
 from vp.world.scenes import SceneConfig
 from vp.world.twins import Twin
 
-PLACES = Placement(area=None, view=(2000.0, 8500.0))  # before the camera; ours
+PLACES = Placement(area=None, view=(2000.0, 6500.0))  # before the camera; ours
 PEOPLE, POSES = 2000, 20_000  # identities and poses of a virtual world
 FRAMES = ("ahead", "camera", "world")
 NOISE, SIZES, PLAN, WEIGHTS = Noise(), Sizes(), Plan(), losses.Weights()  # the published ones
