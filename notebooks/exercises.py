@@ -119,3 +119,46 @@ def check_box_distances(function):
         ({"root": [0.5, 2.5], "box": [0.0, 0.0, 1.0, 4.0]}, [0.5, 2.5, 0.5, 1.5]),
     ]
     return _check(function, cases, "px")
+
+
+def check_soft_argmax_1d(function):
+    """10: function(logits, x, beta) -> expected place mm under softmax(beta logits); logits (N,), x (N,) mm."""
+    two = (0.0 * 1 + 100.0 * math.e**2) / (1 + math.e**2)
+    cases = [
+        ({"logits": [0.0, 0.0, 0.0], "x": [-100.0, 0.0, 400.0], "beta": 7.0}, 100.0),
+        ({"logits": [0.0, 1.0], "x": [0.0, 100.0], "beta": 2.0}, two),
+        ({"logits": [900.0, 901.0], "x": [0.0, 100.0], "beta": 2.0}, two),  # exp(1802) is no number
+        ({"logits": [-1.0, 3.0, 0.0], "x": [50.0, 60.0, 70.0], "beta": 100.0}, 60.0),
+    ]
+    return _check(function, cases, "mm")
+
+
+def check_voxels_needed(function):
+    """10: function(size, error) -> least number of voxels along `size` mm whose arg-max errs by at most `error` mm along that axis."""
+    cases = [({"size": 2000.0, "error": 25.0}, 21), ({"size": 2000.0, "error": 10.0}, 51), ({"size": 1000.0, "error": 30.0}, 10)]
+    return _check(function, cases, "voxels")
+
+
+def check_depth_in_mm(function):
+    """09: function(d, f, k) -> depth mm of d mm / px in pixels of a picture k times as wide, f px the focal length of the full one."""
+    cases = [({"d": 10.0, "f": 2000.0, "k": 0.25}, 5000.0), ({"d": 4.0, "f": 1500.0, "k": 0.5}, 3000.0)]
+    return _check(function, cases, "mm")
+
+
+def check_gate(function):
+    """09: function(z, in_box, depths, sigma) -> gate of a voxel at depth z mm: in_box (P,) 0 or 1, depths (P,) mm, sigma mm (Eq. 5)."""
+    cases = [
+        ({"z": 4000.0, "in_box": [1.0, 0.0], "depths": [4200.0, 4000.0], "sigma": 200.0}, math.exp(-0.5)),  # the nearer one has no box here
+        ({"z": 4000.0, "in_box": [1.0, 1.0], "depths": [4200.0, 4100.0], "sigma": 200.0}, math.exp(-0.125)),
+        ({"z": 3000.0, "in_box": [0.0, 0.0], "depths": [3000.0, 3000.0], "sigma": 400.0}, 0.0),
+    ]
+    return _check(function, cases, "")
+
+
+def check_offset(function):
+    """09: function(a, b, c) -> how far beside the middle voxel the Gaussian of three scores is centred, voxels, positive towards c."""
+
+    def scores(at, width, height):
+        return {k: height * math.exp(-((x - at) ** 2) / (2 * width**2)) for k, x in zip("abc", (-1, 0, 1))}
+
+    return _check(function, [(scores(*case), case[0]) for case in ((0.3, 0.8, 1.0), (-0.45, 1.5, 0.6), (0.0, 1.0, 0.9))], "voxels")

@@ -232,7 +232,9 @@ def test_learn_is_deterministic_and_resumes_in_either_part(data, tmp_path, monke
             m.setattr(part, "forward", once)
             with pytest.raises(Stopped):
                 learn(COURSE, batches, path, label=None)
-        resumed, _ = learn(COURSE, batches, path, resume=True, label=None)
+        resumed, known = learn(COURSE, batches, path, resume=True, label=None)
+        assert {k: h.steps for k, h in known.items()} == {"DE": 4, "all": 6}
+        assert not list(tmp_path.iterdir()), "nothing is left lying about"
         for a, b, c in zip(whole.state_dict().values(), again.state_dict().values(), resumed.state_dict().values(), strict=True):
             assert torch.equal(a, b)
             assert torch.equal(a, c)

@@ -60,11 +60,47 @@ def test_solid_against_a_naive_loop(h, r1, r2, squash, tilt):
     lo, hi, ok = outline(at, Q * r1**2)
     lo2, hi2, ok2 = outline(at + Lt[:, :, 2] * h, Q * r2**2)
     assert (ok & ok2).all()
-    first, last = pixel_bounds(camera, torch.minimum(lo, lo2)[None], torch.maximum(hi, hi2)[None])
+    first, last = pixel_bounds(camera, rays, torch.minimum(lo, lo2)[None], torch.maximum(hi, hi2)[None])
     v, u = torch.isfinite(want).reshape(size[1], size[0]).nonzero().unbind(-1)
     slack = torch.stack([u.min() - first[0, 0, 0], v.min() - first[0, 0, 1], last[0, 0, 0] - 1 - u.max(), last[0, 0, 1] - 1 - v.max()])
     assert slack.min() == 0
     assert slack.max() <= 1
+
+
+LENSES = {
+    "barrel": (-0.25, 0.16, 0.0005, -0.0003, -0.02), "folds back": (-0.3, 0.0, 0.002, 0.001, 0.0), "cushion": (0.2, -0.05, 0, 0.003, 0.01),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_boxes_behind_a_lens(lens):
+    """Against a loop over boxes: every pixel whose ray passes the box is within its bounds, in all little larger than those pixels."""
+    w, h = size = (96, 64)
+    dist = torch.tensor([LENSES[lens]]).double()
+    f, c = torch.full((1, 2), 60.0).double(), torch.tensor([[45.0, 33.0]]).double()
+    camera = Camera(torch.eye(3)[None].double(), torch.zeros(1, 3).double(), f, c, size, dist)
+    rays = Rays.of(camera)
+    g = torch.Generator().manual_seed(3)
+    lo = torch.rand(1, 300, 2, generator=g).double() * 3 - 1.8
+    hi = lo + 0.05 + torch.rand(1, 300, 2, generator=g).double() ** 4 * 9  # a few reach far beyond the picture
+    first, last = pixel_bounds(camera, rays, lo, hi)
+    x, y, inside = rays.x[0].reshape(h, w), rays.y[0].reshape(h, w), 0
+    boxes = least = 0
+    assert (lens == "folds back") == bool(x.isnan().any())
+    for k in range(300):
+        passes = (x >= lo[0, k, 0]) & (x <= hi[0, k, 0]) & (y >= lo[0, k, 1]) & (y <= hi[0, k, 1])
+        if not passes.any():
+            continue
+        rows, columns = passes.nonzero().unbind(-1)
+        (x0, y0), (x1, y1) = first[0, k].tolist(), last[0, k].tolist()
+        assert x0 <= columns.min() and columns.max() < x1 and y0 <= rows.min() and rows.max() < y1  # noqa: PT018
+        inside += 1
+        boxes += (x1 - x0) * (y1 - y0)
+        least += int((columns.max() - columns.min() + 1) * (rows.max() - rows.min() + 1))
+    assert inside > 120
+    assert boxes < 1.5 * least
+    away = pixel_bounds(camera, rays, torch.tensor([[[4.0, -0.1]]]).double(), torch.tensor([[[5.0, 0.1]]]).double())
+    assert (away[0] >= away[1]).any(), "what no pixel sees needs no pixel"
 
 
 def test_open_end_has_no_cap():

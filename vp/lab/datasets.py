@@ -46,7 +46,7 @@ TEST_DAY = "160422"  # Panoptic's capture day kept for the test: one each of hag
 MUCO_SHARE = 0.7  # of the pictures for training (§3.2)
 SHARED = "same in train and test"
 CACHE_BYTES = 4 << 30
-RENDERER = 2  # count up when vp.world makes other pictures or scenes from the same numbers: cached sets are then made anew
+RENDERER = 3  # count up when vp.world makes other pictures or scenes from the same numbers: cached sets are then made anew
 
 
 @dataclass

@@ -59,7 +59,7 @@ def infer(model, heatmaps, box_map, camera, frame="ahead", windows=WINDOWS, choo
         here = frames(camera, frame, k * step) if isinstance(frame, str) else frame
         inside = here.camera(camera).to(torch.float32)
         e = model(heatmaps, box_map, inside, choose=choose and (lambda found, here=here: choose(found, here)))
-        voxels = candidates(e.volume, s.grid, s.people, s.threshold).position
+        voxels = candidates(e.volume, s.grid, s.people, s.threshold, window=s.window).position
         one = Poses(
             inside.to_camera(e.joints.flatten(1, 2)).view(e.joints.shape), inside.to_camera(e.roots), inside.to_camera(voxels), e.scores,
             e.valid, torch.full_like(e.scores, k * step),

@@ -14,7 +14,8 @@ from vp.world.placement import Placement
 PAPER = Sizes(space_centre=(5000.0, 0.0, 1100.0))  # the paper's, in a space ahead of the camera
 SMALL = Sizes(  # what a laptop trains in minutes
     map=(56, 32), stride=16, space_centre=(4000.0, 0.0, 1000.0), space_size=(6000.0, 8000.0, 2400.0), space_bins=(24, 32, 8), sigma=600.0,
-    subvoxel=True, threshold=0.1, de_width=16, de_deconv=32, de_bias=7.0, ren_widths=(32, 32, 64, 128), ren_kernel=3, ren_stride=2,
+    subvoxel=True, threshold=0.07, window=3,
+    de_width=16, de_deconv=32, de_bias=7.0, ren_widths=(32, 32, 64, 128), ren_kernel=3, ren_stride=2,
     pen_bins=16, pen_widths=(16, 16, 32, 64), pen_kernel=3, pen_stride=2, beta=1.0, skip=8.0, coordinates=True, de_init_std=None,
 )  # fmt: skip
 
@@ -52,7 +53,7 @@ SHIPPED_NOISE = Noise(missed=0.02, box_jitter=0.03, occluded=(0.2, 0.9), swapped
 COMPACT = Course(
     replace(
         SMALL, map=(80, 48), stride=12, space_centre=(5000.0, 0.0, 1000.0), space_size=(8000.0, 8000.0, 2400.0), space_bins=(40, 40, 10),
-        sigma=800.0, de_bias=9.0, birdseye=True, ren_widths=(64, 96, 128, 0),
+        sigma=800.0, threshold=0.1, window=5, de_bias=9.0, birdseye=True, ren_widths=(64, 96, 128, 0),
     ),
     replace(PLAN, steps=600, batch=32, lr=4e-3), replace(PLAN, steps=2000), "both", weights=WEIGHTS, noise=SHIPPED_NOISE,
     windows=0.4, windows_mm=4000.0, camera_error=CameraError(0.5, 20.0), people=(1, 6),

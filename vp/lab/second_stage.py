@@ -3,8 +3,9 @@
 A scene is looked at in a frame of `vp.space`: by default level and ahead of its camera (`FRAMES`), so that one network serves every camera.
 """
 
+import json
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,9 +13,9 @@ from torch import nn
 
 from vp.camera import Camera
 from vp.errors import InputError
-from vp.lab import losses
+from vp.lab import losses, results
 from vp.lab.datasets import Dataset, load
-from vp.lab.train import Plan, train
+from vp.lab.train import History, Plan, processes, train
 from vp.nets.ren import Candidates, nearest_root
 from vp.nets.virtualpose import Sizes, VirtualPose
 from vp.space import Frame
@@ -237,11 +238,17 @@ def learn(course, batches, path=None, resume=False, device="cpu", net=None, labe
     together = Jointly(model, course.weights, course.pen_on, course.jitter, course.cubes, seed)
     histories = {}
     for name, objective, plan in (*parts, ("all", together, course.together)):
-        state = f"{path}.{name}.state" if path else None
-        if resume and path and name == "DE" and Path(f"{path}.all.state").exists():
-            continue  # that state holds the trained DE
+        state, done = (Path(f"{path}.{name}.{end}") if path else None for end in ("state", "done"))
+        if resume and done and done.exists() and name == "DE" and Path(f"{path}.all.state").exists():
+            histories[name] = History(**json.loads(done.read_text()))  # the later state holds the trained DE
+            continue
         data = replace(batches, device=str(device), seed=2 * plan.seed + (name == "all"))
         histories[name] = train(objective, data, plan, state, resume, device, f"{label} ({name})" if label else None)
+        if done and processes()[0] == 0:
+            results.write_atomic(done, json.dumps(asdict(histories[name])))
+    if path and processes()[0] == 0:
+        for name in histories:
+            Path(f"{path}.{name}.done").unlink(missing_ok=True)
     return model, histories
 
 

@@ -127,15 +127,15 @@ def detected_roots(detections, camera, map_size):
     return camera.fit(*map_size).unproject(detections.roots, detections.depths)[0]
 
 
-def candidates(volume, grid, people=10, threshold=0.3, subvoxel=False):
-    """`Candidates`: the highest voxels of the network's raw output that are the maximum of their 5³ neighbours (§4.2).
+def candidates(volume, grid, people=10, threshold=0.3, subvoxel=False, window=5):
+    """`Candidates`: the highest voxels of the network's raw output that are the maximum of their `window`³ neighbours (§4.2).
 
     volume (B, X, Y, Z);  threshold: least score of a valid one;  subvoxel (not in the paper): positions between voxels, see `_summit`.
     """
     volume = volume.detach()
     highest = volume[:, None]
     for axis in range(3):  # the maximum over a cube, one axis after the other
-        size = [5 if a == axis else 1 for a in range(3)]
+        size = [window if a == axis else 1 for a in range(3)]
         highest = F.max_pool3d(highest, size, 1, [n // 2 for n in size])
     peaks = torch.where(volume == highest[:, 0], volume, 0).flatten(1)
     score, index = peaks.topk(people)

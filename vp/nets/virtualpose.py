@@ -33,6 +33,7 @@ class Sizes:
     sigma: float = 200.0  # mm, depth gate (Eq. 5)
     naive: bool = False  # no depth gate (§5.3)
     threshold: float = 0.3  # least score of a root in space
+    window: int = 5  # voxels along the edge of the NMS's neighbourhood; coarse grids need 3, or it swallows neighbours
     subvoxel: bool = False  # roots between voxels; not in the paper
     de_width: int = 64
     de_deconv: int = 256
@@ -138,7 +139,7 @@ class VirtualPose(nn.Module):
             raise InputError(f"{found} for a network of {wanted}", "VirtualPose")
         grid = grid or s.grid
         roots = self.ren(heatmaps, box_map, camera, self.factor(camera) if factor is None else factor, grid)
-        found = candidates(roots.volume, grid, s.people, s.threshold, s.subvoxel)
+        found = candidates(roots.volume, grid, s.people, s.threshold, s.subvoxel, s.window)
         found = found if choose is None else choose(found)
         joints = self.pen(heatmaps, camera, found.position, found.valid)
         return Estimate(found.position, joints, found.score, found.valid, roots.depth_map, roots.detections, roots.volume)

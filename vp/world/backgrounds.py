@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from vp.errors import InputError
 from vp.world.scenery import augmented, outdoor, resolved
-from vp.world.texture import ROUGH, blend, hashed, hsv, noise, uniform
+from vp.world.texture import ROUGH, hashed, hsv, noise, uniform
 
 FAMILIES = ("studio", "green", "augmented", "outdoor")
 
@@ -76,54 +76,85 @@ def _room(rays, radius, ceiling):
 
 
 def studio(rays, seed, light, _, test):
-    """A dome of six-sided panels over a carpet or planks (test: a hall with upright panels over tiles)."""
+    """The dome of CMU Panoptic: white to grey panels about a floor that ends at 2.5 m (test: a hall of upright panels over tiles)."""
+    return (hall if test else dome)(rays, seed, light)
+
+
+def dome(rays, seed, light):
+    """Inside of a sphere of 2.81 m about a point 1.28 m above the floor, as the rig's 31 cameras tell; larger for a camera outside.
+
+    Hexagonal panels, a black camera in many, tubes along the foot, here and there a dark door.
+    """
     B, N = rays.x.shape
     w = uniform(seed, 10, 1)
-    (s, kind, X, Y, Z), radius, _ = _room(rays, 4500 + 2500 * w[:, 0] if test else 3300 + 1500 * w[:, 0], 3200 + 1500 * w[:, 1])
-    picture = torch.arange(B, device=s.device).repeat_interleave(N)
-    colour = hsv(*((0.52 + 0.2 * w[:, 3], 0.15 + 0.3 * w[:, 4], 0.5 + 0.2 * w[:, 5]) if test else
-                   (0.06 + 0.07 * w[:, 3], 0.03 + 0.22 * w[:, 4], 0.65 + 0.3 * w[:, 5])))  # fmt: skip
+    o, up, edge = rays.o, 1280.0, 2500.0
+    k = ((up * o[:, 2]) ** 2 + o.square().sum(-1) * edge**2).sqrt() - up * o[:, 2]  # the sphere of this scale passes through the camera
+    k = (k / edge**2).clamp(min=1)
+    radius, rise = k * math.hypot(up, edge), o - torch.stack([0 * k, 0 * k, k * up], -1)
+    a, b = sum(d * d for d in rays.d), sum(rise[:, i, None] * d for i, d in enumerate(rays.d))
+    wall = ((b * b - a * (rise.square().sum(-1) - radius**2)[:, None]).clamp(min=0).sqrt() - b) / a
+    on_floor = rays.plane(0.0)
+    s = torch.minimum(wall, on_floor)
+    on_floor = on_floor < wall
+    X, Y, Z = (x.flatten() for x in rays.at(s))
+    s, picture = s.flatten(), torch.arange(B, device=s.device).repeat_interleave(N)
     image = torch.empty(B * N, 3, device=s.device)
-    # wall
-    at = (kind == 0).nonzero()[:, 0]
-    b = picture[at]
-    z, along = Z[at], torch.atan2(Y[at], X[at]) * radius[b]
-    if test:
-        size = (500 + 500 * w[:, 2])[b]
-        fx = along / size
-        i, j = fx.floor(), (z / 2600).floor()
-        edge, spot = 1 - (torch.minimum(fx - i, 1 - fx + i) * size / 30).clamp(0, 1), torch.zeros_like(z)
-    else:
-        size = (320 + 180 * w[:, 2])[b]  # a hexagon's circumradius; the lattice of hexagons is two rectangular ones
-        gx, gy = along / (math.sqrt(3) * size), z / (3 * size)
-        i, j, fi, fj = gx.round(), gy.round(), gx.floor() + 0.5, gy.floor() + 0.5
-        first = (gx - i) ** 2 + 3 * (gy - j) ** 2 < (gx - fi) ** 2 + 3 * (gy - fj) ** 2
-        i, j = torch.where(first, i, fi), torch.where(first, j, fj)
-        px, py = (gx - i).abs() * math.sqrt(3), (gy - j).abs() * 3
-        edge = ((torch.maximum(px, px / 2 + py * math.sqrt(3) / 2) / (math.sqrt(3) / 2) - 1) * size / 14 + 1).clamp(0, 1)
-        spot = ((0.15 - torch.hypot(px, py)) * size / 12).clamp(0, 1)
-        i, j = 2 * i, 2 * j
-    cell = hashed(i, j, seed[b])
-    level = 0.9 + 0.2 * (cell - 0.5) + 0.06 * noise(along / 9000, z / 9000)
-    level = level * (1 - 0.45 * edge * resolved(rays, s, at, 60)) * (1 - 0.45 * torch.exp(-z.clamp(min=0) / 500))
-    wall = (colour * (light.ambient + 0.45 * light.sun))[b] * level[:, None]
-    image[at] = blend(wall, (0.1 + 0.85 * (cell > 0.75))[:, None], (spot * (cell > 0.55) * 0.9)[:, None])
+    # panels: the lattice of hexagons is two rectangular ones
+    at = (~on_floor).flatten().nonzero()[:, 0]
+    b, z, round_ = picture[at], Z[at], 12 + (3 * w[:, 2]).floor()
+    turn, size = torch.atan2(Y[at], X[at]) / (2 * math.pi), 2 * math.pi * radius / round_ / math.sqrt(3)
+    size, round_, high = size[b], round_[b], radius[b] * torch.asin((z / radius[b] - (k * up / radius)[b]).clamp(-1, 1))
+    gx, gy = turn * round_, high / (3 * size) + w[b, 0]
+    i, j, fi, fj = gx.round(), gy.round(), gx.floor() + 0.5, gy.floor() + 0.5
+    first = (gx - i) ** 2 + 3 * (gy - j) ** 2 < (gx - fi) ** 2 + 3 * (gy - fj) ** 2
+    i, j = torch.where(first, i, fi), torch.where(first, j, fj)
+    px, py = (gx - i).abs() * math.sqrt(3), (gy - j).abs() * 3
+    seam = ((torch.maximum(px, px / 2 + py * math.sqrt(3) / 2) / (math.sqrt(3) / 2) - 1) * size / 14 + 1).clamp(0, 1)
+    spot = 0.9 * ((52 - torch.hypot(px, py) * size) / 12).clamp(0, 1)
+    cell = hashed(2 * i % (2 * round_), 2 * j, seed[b])
+    row = (j - w[b, 0]) * 3 + radius[b] / size * math.asin(up / math.hypot(up, edge))  # the panel's middle above the floor, in sizes
+    door = (cell < 0.06) & (row > 0.2) & (row < 1.7)
+    colour = hsv(0.12 + 0.16 * w[:, 3], 0.01 + 0.06 * w[:, 4], 0.68 + 0.27 * w[:, 5])
+    level = 0.97 + 0.1 * (cell - 0.5) + 0.04 * noise(turn, high / 9000) - 0.12 * torch.exp(-z.clamp(min=0) / 500)
+    level = level * (1 - 0.4 * seam * resolved(rays, s, at, 40)) * (1 - spot * (cell > 0.35)) * (1 - 0.85 * door)
+    panels = (colour * (light.ambient + 0.45 * light.sun))[b] * level[:, None]
+    tube = (((10 * turn + w[b, 1]) % 1 - 0.5).abs() < 0.27) & ((z - 90 * k[b]).abs() < 45 * k[b])
+    image[at] = torch.where(tube[:, None], 1.0, panels)
     # floor
+    at = on_floor.flatten().nonzero()[:, 0]
+    b, x, y = picture[at], X[at], Y[at]
+    colour = hsv(0.09 + 0.08 * w[:, 6], 0.04 + 0.16 * w[:, 7], 0.36 + 0.24 * w[:, 8])
+    level = 1 + 0.04 * noise(x / 2500, y / 2500, ROUGH) * resolved(rays, s, at, 25) + 0.05 * noise(x / 9000, y / 9000)
+    level = level * (1 - 0.35 * torch.exp((torch.hypot(x, y) - k[b] * edge) / 200))
+    image[at] = (colour * (light.ambient + 0.8 * light.sun))[b] * level[:, None]
+    return image.reshape(B, N, 3), on_floor.float()
+
+
+def hall(rays, seed, light):
+    """A round hall of upright panels, tiles and lamps in the ceiling, in cool colours."""
+    B, N = rays.x.shape
+    w = uniform(seed, 10, 1)
+    (s, kind, X, Y, Z), radius, _ = _room(rays, 4500 + 2500 * w[:, 0], 3200 + 1500 * w[:, 1])
+    picture = torch.arange(B, device=s.device).repeat_interleave(N)
+    image = torch.empty(B * N, 3, device=s.device)
+    at = (kind == 0).nonzero()[:, 0]
+    b, z = picture[at], Z[at]
+    along, size = torch.atan2(Y[at], X[at]) * radius[b], (500 + 500 * w[:, 2])[b]
+    place = along / size
+    i = place.floor()
+    seam = 1 - (torch.minimum(place - i, 1 - place + i) * size / 30).clamp(0, 1)
+    level = 0.9 + 0.2 * (hashed(i, (z / 2600).floor(), seed[b]) - 0.5) + 0.06 * noise(along / 9000, z / 9000)
+    level = level * (1 - 0.45 * seam * resolved(rays, s, at, 60)) * (1 - 0.45 * torch.exp(-z.clamp(min=0) / 500))
+    colour = hsv(0.52 + 0.14 * w[:, 3], 0.1 + 0.2 * w[:, 4], 0.5 + 0.2 * w[:, 5])
+    image[at] = (colour * (light.ambient + 0.45 * light.sun))[b] * level[:, None]
     at = (kind == 1).nonzero()[:, 0]
     b, x, y = picture[at], X[at], Y[at]
-    colour = hsv(*((0.30 + 0.2 * w[:, 6], 0.05 + 0.2 * w[:, 7], 0.35 + 0.3 * w[:, 8]) if test else
-                   (0.08 + 0.06 * w[:, 6], 0.05 + 0.35 * w[:, 7], 0.33 + 0.35 * w[:, 8])))  # fmt: skip
-    grain = 0.05 * noise(x / 2500, y / 2500, ROUGH) * resolved(rays, s, at, 25) + 0.05 * noise(x / 21000, y / 21000)
-    if test:
-        size = (400 + 300 * w[:, 9])[b]
-        grain = grain + (((x / size).floor() + (y / size).floor()) % 2 * 0.22 - 0.11) * resolved(rays, s, at, 300)
-    else:
-        row = (x / 140).floor()
-        plank = hashed(row, (y / 1400 + (row * 0.618) % 1).floor(), seed[b]) - 0.5
-        grain = grain + 0.25 * plank * (w[:, 9] > 0.55)[b] * resolved(rays, s, at, 140)
-    shade = 1 - 0.3 * torch.exp((torch.hypot(x, y) - radius[b]) / 600)
-    image[at] = (colour * (light.ambient + 0.8 * light.sun))[b] * ((1 + grain) * shade)[:, None]
-    # ceiling with lamps
+    colour = hsv(0.3 + 0.3 * w[:, 6], 0.04 + 0.12 * w[:, 7], 0.38 + 0.3 * w[:, 8])
+    level = 1 + 0.05 * noise(x / 2500, y / 2500, ROUGH) * resolved(rays, s, at, 25) + 0.05 * noise(x / 21000, y / 21000)
+    size = (400 + 300 * w[:, 9])[b]
+    level = level + (((x / size).floor() + (y / size).floor()) % 2 * 0.16 - 0.08) * resolved(rays, s, at, 300)
+    level = level * (1 - 0.3 * torch.exp((torch.hypot(x, y) - radius[b]) / 600))
+    image[at] = (colour * (light.ambient + 0.8 * light.sun))[b] * level[:, None]
     at = (kind == 2).nonzero()[:, 0]
     lamp = ((X[at] / 1200) % 1 < 0.35) & ((Y[at] / 1200) % 1 < 0.35)
     image[at] = (0.6 + 0.4 * lamp)[:, None] * (light.ambient + 0.4 * light.sun)[picture[at]]

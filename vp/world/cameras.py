@@ -45,7 +45,7 @@ PHOTOS = CameraRanges(pitch_deg=(-5.0, 45.0), top_mm=2400.0)
 # Like MPI-INF-3DHP, from which MuCo-3DHP is composed: eye-level to high cameras about an actor in a studio, square pictures.  Not in the
 # paper, and not the rig's calibration (which is not public without the data set): ranges ours.
 MUCO = CameraRanges(
-    (-10, 45), (700, 3200), (0, 360), (2800, 4500), (1400, 1600), (-2, 2), (600, 1400), (2048, 2048),
+    (-10, 45), (700, 3200), (0, 360), (2400, 3600), (1400, 1600), (-2, 2), (700, 1200), (2048, 2048),
 )  # fmt: skip
 
 

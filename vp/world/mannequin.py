@@ -73,6 +73,12 @@ def _pick(table, w):
     return (table[at.long()] * (0.82 + 0.36 * at.frac()[..., None])).clamp(0, 1)
 
 
+def _unlike(colour, skin):
+    """Colours (N, 3) of cloth; red and blue change places in what is warm and so near to the skin (N, 3) that it could be taken for it."""
+    near = ((colour - skin).norm(dim=-1) < 0.36) & (colour[:, 0] > colour[:, 2])
+    return torch.where(near[:, None], colour.flip(-1), colour)
+
+
 def clothes(wardrobe):
     """Palette (N, 6, 8), and cuts as a dict of (N,), from wardrobe (N, 16) in [0, 1].
 
@@ -80,13 +86,13 @@ def clothes(wardrobe):
     9 their colour, 10 their pattern, 11 shoes, 12 build, 13 size of the pattern, 14 top tucked in, 15 open jacket.
     """
     w = wardrobe.float().clamp(0, 1).T.contiguous()
-    tone = w[4]
-    top = hsv(w[3], 0.08 + 0.8 * (tone * 5).frac(), 0.18 + 0.78 * tone)
+    tone, skin = w[4], _pick(_SKIN, w[0])
+    top = hsv(w[3], 0.06 + 0.62 * (tone * 5).frac() ** 1.5, 0.18 + 0.66 * tone)
     second = hsv((w[3] + 0.12 + 0.6 * w[6]) % 1, 0.1 + 0.6 * (w[6] * 3).frac(), torch.where(tone > 0.5, tone - 0.38, tone + 0.5))
-    legs = _pick(_LEGS, w[9])
+    top, second, legs = (_unlike(c, skin) for c in (top, second, _pick(_LEGS, w[9])))
     pattern = torch.bucketize(w[5], w[5].new_tensor([0.42, 0.60, 0.70, 0.84]))
     cloth = torch.where(w[10] > 0.85, CHECKS, torch.where(w[10] > 0.7, BLOTCHES, PLAIN))
-    colours = [_pick(_SKIN, w[0]), _pick(_HAIR, w[1]), top, legs, _pick(_SHOE, w[11]), second]
+    colours = [skin, _pick(_HAIR, w[1]), top, legs, _pick(_SHOE, w[11]), second]
     other = [colours[0] * 0.93, colours[1] * 0.75, second, legs * 0.72 + 0.05, colours[4] * 0.8, second * 0.85]
     plain = torch.zeros_like(pattern)
     patterns = [plain, plain + ALONG, pattern, cloth, plain, plain]
@@ -168,13 +174,16 @@ def mannequin(joints, stature, wardrobe):
         add(f"{side}_upper_arm", S - 0.019 * s * cu - sign * 0.009 * s * cl, E, 0.0295 * s * build * loose,
             0.0245 * s * build * (1 + 0.12 * (sleeve > 1)), skew, (TOP, SKIN), cut=sleeve * upper)  # fmt: skip
         full = 1 + 0.16 * (sleeve > 1.5)
-        add(f"{side}_forearm", E, W, 0.0245 * s * build * full, 0.0165 * s * full, skew, (TOP, SKIN), cut=(sleeve - 1) * fore, along=upper)
+        add(f"{side}_forearm", E, W, 0.0245 * s * build * full, 0.0155 * s * full, skew, (TOP, SKIN), cut=(sleeve - 1) * fore, along=upper)
         point = _unit(W - E)
         bone = _frame(point, cl)  # palm faces the body when the arm hangs
-        knuckle = W + 0.066 * s * point
-        add(f"{side}_hand", W + 0.006 * s * point, knuckle, 0.017 * s, 0.0225 * s, cl, (SKIN, SKIN), (0.62, 1.05))
-        curl = _unit(point - 0.25 * sign * bone[..., 0])
-        add(f"{side}_fingers", knuckle, knuckle + 0.034 * s * curl, 0.0205 * s, 0.012 * s, cl, (SKIN, SKIN), (0.55, 1.0))
+        knuckle = W + 0.056 * s * point
+        add(f"{side}_hand", W + 0.008 * s * point, knuckle, 0.0165 * s, 0.0245 * s, cl, (SKIN, SKIN), (0.62, 1.0))
+        curl = _unit(point - 0.45 * sign * bone[..., 0])
+        add(f"{side}_fingers", knuckle, knuckle + 0.039 * s * curl, 0.0225 * s, 0.016 * s, cl, (SKIN, SKIN), (0.6, 1.0))
+        ball = W + 0.022 * s * point + 0.012 * s * bone[..., 1]
+        add(f"{side}_thumb", ball, ball + 0.038 * s * _unit(point + 0.75 * bone[..., 1] - 0.3 * sign * bone[..., 0]), 0.0105 * s, 0.008 * s,
+            cl, (SKIN, SKIN))  # fmt: skip
         H, K, A = (p[f"{side}_{j}"] for j in ("hip", "knee", "ankle"))
         leg = col["leg"]
         thigh, shank = ((b - a).norm(dim=-1, keepdim=True) for a, b in ((H, K), (K, A)))
@@ -186,7 +195,7 @@ def mannequin(joints, stature, wardrobe):
         add(f"{side}_thigh", H, K, 0.047 * s * build * free, 0.034 * s * build * (1 + 0.1 * (leg > 1)), pf + 0.2 * pl,
             (BOTTOM, SKIN), cut=leg * thigh)  # fmt: skip
         long = (leg > 1.5).float()
-        add(f"{side}_shank", K, A, 0.034 * s * build * (1 + 0.1 * (leg > 1)), (0.023 + 0.009 * long) * s, ahead, (BOTTOM, SKIN),
+        add(f"{side}_shank", K, A, 0.0332 * s * build * (1 + 0.1 * (leg > 1)), (0.023 + 0.009 * long) * s, ahead, (BOTTOM, SKIN),
             cut=(leg - 1) * shank, along=thigh)  # fmt: skip
         add(f"{side}_calf", K + 0.26 * shank * down - 0.008 * s * ahead, K + 0.62 * shank * down - 0.004 * s * ahead,
             0.0325 * s * build, 0.025 * s, ahead, (BOTTOM, SKIN), cut=(leg - 1.25) * shank, along=thigh + 0.25 * shank)  # fmt: skip
@@ -208,8 +217,8 @@ def mannequin(joints, stature, wardrobe):
     nan = torch.full_like(s, math.nan)
     lap = (_unit(hem - p["mid_hip"]) * pf).sum(-1, keepdim=True).clamp(0, 1)  # 1 where it lies on the thighs of who sits
     spread = torch.minimum(0.5 * gap * col["skirt"].clamp(max=1), 0.12 * s)
-    add("skirt", p["mid_hip"] + 0.02 * s * pu, hem, torch.where(has, (0.104 - 0.012 * lap) * hipw * build, nan),
-        (0.085 - 0.02 * lap) * s + spread, pf + 0.5 * pu, (BOTTOM, BOTTOM), (0.82 - 0.32 * lap, 1.0), open_end=True)  # fmt: skip
+    add("skirt", p["mid_hip"] + (0.02 + 0.025 * (1 - lap)) * s * pu, hem, torch.where(has, (0.104 - 0.012 * lap) * hipw * build, nan),
+        (0.085 - 0.02 * lap) * s + spread, pf + 0.5 * pu, (TOP, BOTTOM), (0.82 - 0.32 * lap, 1.0), cut=0.0, open_end=True)  # fmt: skip
     # head: cranium, face, nose, and the hair as a cap with, for some, a fall down the neck
     add("neck", p["neck"] - 0.01 * s * cu + 0.006 * s * cf, skull - 0.028 * hs * hu - 0.012 * hs * hf, 0.0335 * s, 0.031 * hs,
         cf, (TOP, SKIN), cut=0.006 * s)  # fmt: skip

@@ -6,12 +6,22 @@ s (x, y, 1), so its parameter s *is* the depth.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
-from vp.camera import Camera
+from vp.camera import Camera, fold_radius
 
 NEAR = 50.0  # mm; a solid that reaches nearer to the camera plane is not drawn
+
+
+@lru_cache(16)
+def _through(lens, size):
+    """Normalised coordinates (N, 2) of the pixels of a lens fx fy cx cy k1 k2 p1 p2 k3: kept, as the inverse is iterated (NaN: none)."""
+    f, c, dist = (torch.tensor(part, dtype=torch.float64) for part in (lens[:2], lens[2:4], lens[4:]))
+    v, u = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in size[::-1]), indexing="ij")
+    one = Camera(torch.eye(3), torch.zeros(3), f, c, size, dist)
+    return one.normalise(torch.stack([u, v], -1).flatten(0, 1))[0].float()
 
 
 @dataclass
@@ -19,13 +29,15 @@ class Rays:
     """Pixel rays of B cameras, float32, pixels flattened to N = H W.
 
     x, y (B, N): normalised image coordinates (lens distortion undone; NaN where it has no inverse);  d: three (B, N) world
-    components of the ray whose camera z is 1;  o (B, 3) mm: optical centres.  A point of the ray is o + s d at depth s.
+    components of the ray whose camera z is 1;  o (B, 3) mm: optical centres;  pixel (B,): width of one at depth 1.  A point of the ray is
+    o + s d at depth s.
     """
 
     x: torch.Tensor
     y: torch.Tensor
     d: tuple
     o: torch.Tensor
+    pixel: torch.Tensor
 
     @classmethod
     def of(cls, camera):
@@ -37,17 +49,16 @@ class Rays:
             f, c = camera.f.float(), camera.c.float()
             x = ((u - c[:, :1]) / f[:, :1])[:, None].expand(B, h, w).reshape(B, -1)
             y = ((v - c[:, 1:]) / f[:, 1:])[..., None].expand(B, h, w).reshape(B, -1)
-        else:  # the inverse is iterated: once per distinct lens
+        else:
             lens, back = torch.unique(torch.cat([camera.f, camera.c, camera.dist], -1).double(), dim=0, return_inverse=True)
-            one = Camera(torch.eye(3, device=dev), torch.zeros(3, device=dev), lens[:, :2], lens[:, 2:4], (w, h), lens[:, 4:])
-            uv = torch.stack([u.repeat(h), v.repeat_interleave(w)], -1).double().expand(len(lens), -1, 2)
-            x, y = one.normalise(uv)[0][back].float().unbind(-1)
+            x, y = torch.stack([_through(tuple(row), (w, h)) for row in lens.tolist()]).to(dev)[back].unbind(-1)
         R = camera.R.float()[..., None]
-        return cls(x, y, tuple(R[:, 0, i] * x + R[:, 1, i] * y + R[:, 2, i] for i in range(3)), camera.centre.float())
+        d = tuple(R[:, 0, i] * x + R[:, 1, i] * y + R[:, 2, i] for i in range(3))
+        return cls(x, y, d, camera.centre.float(), 1 / camera.f[:, 0].float())
 
     def __getitem__(self, i):
         """The rays of some of the cameras."""
-        return Rays(self.x[i], self.y[i], tuple(d[i] for d in self.d), self.o[i])
+        return Rays(self.x[i], self.y[i], tuple(d[i] for d in self.d), self.o[i], self.pixel[i])
 
     def plane(self, height):
         """Depth (B, N) at which each ray meets the plane Z = height (number or (B,)), inf where it does not."""
@@ -73,17 +84,23 @@ def outline(c, Q):
     return (B - root) / A, (B + root) / A, ok
 
 
-def pixel_bounds(camera, lo, hi):
-    """First and one-past-last pixel (B, K, 2) long, on the image, of bounds lo, hi (B, K, 2) in x/z, y/z."""
-    if camera.dist is not None:  # corners and middles of the sides through the lens, with a margin
-        mid = (lo + hi) / 2
-        grid = torch.stack([torch.stack([i[..., 0], j[..., 1]], -1) for i in (lo, mid, hi) for j in (lo, mid, hi)], -2)
-        flat = grid.flatten(1, 2)
-        flat, _, ok = camera.project_camera(torch.cat([flat, torch.ones_like(flat[..., :1])], -1))
-        out = torch.where(ok[..., None], flat, torch.full_like(flat, float("nan"))).reshape(grid.shape)
-        full = torch.tensor(camera.size, device=lo.device, dtype=lo.dtype)
-        a, b = out.nan_to_num(-1).amin(-2), torch.where(out.isnan(), full, out).amax(-2)
-        a, b = a - 0.03 * (b - a) - 1, b + 0.03 * (b - a) + 1
+def pixel_bounds(camera, rays, lo, hi):
+    """First and one-past-last pixel (B, K, 2) long, on the image, of bounds lo, hi (B, K, 2) in x/z, y/z; rays: the camera's `Rays`."""
+    if camera.dist is not None:
+        # What no pixel sees is cut off.  The rest: sides, middles and what is nearest the axis through the lens, with a margin; beyond the
+        # radius where the lens folds back, from that radius on, which keeps the direction and so bounds what can be seen.
+        seen = torch.stack([rays.x, rays.y], -1)[:, None].to(lo)
+        gone = seen.isnan()
+        least, most = (seen.masked_fill(gone, e).flatten(1, 2) for e in (float("inf"), -float("inf")))
+        lo, hi = torch.maximum(lo, least.amin(1, True)), torch.minimum(hi, most.amax(1, True))
+        empty, hi = (lo > hi).any(-1, keepdim=True), torch.maximum(lo, hi)
+        sides = (lo, (lo + hi) / 2, torch.minimum(lo.clamp(min=0), hi), hi)
+        grid = torch.stack([torch.stack([i[..., 0], j[..., 1]], -1) for i in sides for j in sides], -2)
+        fold = fold_radius(camera.dist).to(lo)[:, None, None, None]
+        grid = (grid * (0.999 * fold / grid.norm(dim=-1, keepdim=True).clamp(min=1e-9)).clamp(max=1)).flatten(1, 2)
+        uv = camera.project_camera(1000 * torch.cat([grid, torch.ones_like(grid[..., :1])], -1))[0].unflatten(1, (-1, len(sides) ** 2))
+        a, b = uv.amin(-2), uv.amax(-2)
+        a, b = a - 0.03 * (b - a) - 1, torch.where(empty, a - 2, b + 0.03 * (b - a) + 1)
     else:
         f, c = camera.f[:, None].to(lo), camera.c[:, None].to(lo)
         a, b = lo * f + c, hi * f + c

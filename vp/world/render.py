@@ -102,6 +102,9 @@ def _picture(joints, wardrobe, stature, camera, family, seed, light, frame):
     rays = Rays.of(camera)
     doll = mannequin(joints.flatten(0, 1), stature.flatten(), wardrobe.flatten(0, 1))
     image, floor = background(family, rays, seed, light, _frame(frame, w, h))
+    if camera.dist is not None:  # black where the lens has no inverse
+        gone = rays.x.isnan()
+        image, floor = image.masked_fill(gone[..., None], 0), floor.masked_fill(gone, 0)
     image = _shadows(image, floor, doll, camera, rays, light, B).flatten(0, 1)
     lowest = (joints[..., 2] - LIFT * stature[..., None]).nan_to_num(0.0).flatten(1).amin(-1)  # people under the floor lower it
     depth, solid, table = _draw(doll, camera, rays, rays.plane(lowest.clamp(max=0).float() - 4), B)
@@ -139,7 +142,7 @@ def _draw(doll, camera, rays, floor, B):
     lo, hi, ok = outline(c, Q * flat[1][..., None, None] ** 2)
     lo2, hi2, ok2 = outline(c + Lc[..., 2] * flat[0][..., None], Q * flat[2][..., None, None] ** 2)
     ok = ok & ok2
-    lo, hi = pixel_bounds(camera, torch.minimum(lo, lo2).nan_to_num(0), torch.maximum(hi, hi2).nan_to_num(-1))
+    lo, hi = pixel_bounds(camera, rays, torch.minimum(lo, lo2).nan_to_num(0), torch.maximum(hi, hi2).nan_to_num(-1))
     hi = torch.where(ok[..., None], hi, lo)
     safe = torch.where(ok[..., None, None], Lc, torch.eye(3, dtype=Lc.dtype, device=Lc.device))
     table = cone_table(c.flatten(0, 1), safe.flatten(0, 1), *(x.flatten() for x in flat), doll.open_end.flatten()).contiguous()
@@ -176,6 +179,7 @@ def _shade(at, solid, table, doll, rays, light, P):
 def _cloth(solid, person, px, py, pz, depth, where, doll, rays):
     """Albedo (n, 3): garment by the cut along the axis, its pattern in cone coordinates, hairline and face on the head."""
     K = len(doll.names)
+    solid, px, py, pz = _tuck(solid, person, px, py, pz, where, doll)
     kind = solid % K
     is_in = lambda *names: torch.isin(kind, torch.tensor([doll.names.index(n) for n in names], device=kind.device))  # noqa: E731
     garment = torch.where(pz < doll.cut.flatten()[solid], doll.inner.flatten()[solid], doll.outer.flatten()[solid])
@@ -188,7 +192,7 @@ def _cloth(solid, person, px, py, pz, depth, where, doll, rays):
     first, second, pattern, period = row[:, :3], row[:, 3:6], row[:, 6], row[:, 7]
     along = doll.along.flatten()[solid] + torch.where(is_in("belly", "skirt"), 1.0, -1.0) * -pz
     across = torch.atan2(py, px) * torch.where(is_in("belly", "skirt"), -95.0, 95.0)
-    pixel = depth * (rays.x[:, 1] - rays.x[:, 0]).abs()[person // (len(doll.a) // len(rays.x))]
+    pixel = depth * rays.pixel[person // (len(doll.a) // len(rays.x))]
     sharp = (period / pixel.clamp(min=1e-3) / 2.2 - 0.6).clamp(0, 1)
     own = doll.palette[person, 2, 0] * 7  # each cloth its own folds
     ring, bar = torch.cos(along * 6.2832 / period), torch.cos(across * 6.2832 / period)
@@ -208,6 +212,22 @@ def _cloth(solid, person, px, py, pz, depth, where, doll, rays):
     colour = paint(colour, (e / 0.0044) ** 2 + ((u + 0.003) / 0.0048) ** 2 < 1, (0.0, 0.0, 0.0, 0.12, 0.09, 0.08))
     colour = paint(colour, (e.abs() < 0.0105) & ((u - 0.0095 + e.abs() * 0.25).abs() < 0.0022), (0.45, 0.42, 0.4, 0, 0, 0))
     return paint(colour, (l / 0.0155) ** 2 + ((u + 0.0415) / 0.0042) ** 2 < 1, (0.78, 0.52, 0.5, 0.03, 0, 0))
+
+
+def _tuck(solid, person, px, py, pz, where, doll, loose=1.15):
+    """Solid (n,) and place on it, three (n,): what comes a little out of the skirt, or else of the shirt above its hem, is its cloth."""
+    K, place = len(doll.names), [px, py, pz]
+    for cover, kinds in (("skirt", ("belly", "hips", "thigh")), ("belly", ("hips", "thigh"))):
+        k, under = doll.names.index(cover), torch.tensor([n.endswith(kinds) for n in doll.names], device=solid.device)
+        at = under[solid % K].nonzero()[:, 0]
+        one = person[at]
+        L, h, r1, r2 = (x[one, k] for x in (doll.L, doll.h, doll.r1, doll.r2))
+        local = (((where[at] - doll.a[one, k])[:, None] @ L)[:, 0] / L.square().sum(-2)).unbind(-1)
+        out = (torch.hypot(*local[:2]) < loose * (r1 + (r2 - r1) * local[2] / h)) & (local[2] > 0) & (local[2] < h)
+        at = at[out]
+        solid = solid.index_put((at,), person[at] * K + k)
+        place = [old.index_put((at,), new[out]) for old, new in zip(place, local, strict=True)]
+    return solid, *place
 
 
 def _shadows(image, floor, doll, camera, rays, light, B):
@@ -230,7 +250,7 @@ def _shadows(image, floor, doll, camera, rays, light, B):
     c = floor_z @ R.mT + camera.t.float()[:, None]
     Q = (R[..., :2] @ R[..., :2].mT)[:, None] * ((r + soft) ** 2)[..., None, None]
     (lo, lo2), (hi, hi2), ok = outline(c, Q)
-    lo, hi = pixel_bounds(camera, torch.minimum(lo, lo2).nan_to_num(0), torch.maximum(hi, hi2).nan_to_num(-1))
+    lo, hi = pixel_bounds(camera, rays, torch.minimum(lo, lo2).nan_to_num(0), torch.maximum(hi, hi2).nan_to_num(-1))
     hi = torch.where((ok.all(0) & (deep > 0.04))[..., None], hi, lo)
     S, N = r.shape[1], rays.x.shape[1]
     of, pixel = pairs(lo.flatten(0, 1), hi.flatten(0, 1), camera.size[0])

@@ -10,8 +10,7 @@ from vp.world.texture import ROUGH, blend, hashed, hsv, noise, uniform
 
 def resolved(rays, s, at, size):
     """1 where a texture of `size` mm is resolved at depths s (B N,) of pixels `at` (n,) long, falling to 0 where it would alias."""
-    pixel = (rays.x[:, 1] - rays.x[:, 0]).abs()
-    return (size / (2.5 * pixel[at // rays.x.shape[1]] * s[at]) - 0.4).clamp(0, 1)
+    return (size / (2.5 * rays.pixel[at // rays.x.shape[1]] * s[at]) - 0.4).clamp(0, 1)
 
 
 # ---- outdoors ----------------------------------------------------------------------------------------------------------------------
@@ -122,24 +121,32 @@ def _things(cell, across, above, r, houses, haze, light, clear, test, pitch):
 
 
 def augmented(rays, seed, light, frame, test):
-    """A gradient with noise and, over it, dead leaves, or a floor with furniture-like boxes on the far side."""
+    """A gradient with noise and, over it, muted dead leaves, or a floor with furniture-like boxes on the far side.
+
+    Warm colours from red over wood to yellow, and greys (test: cool ones from green over blue to violet).
+    """
     B, N = rays.x.shape
     w = uniform(seed, 20, 4)[..., None].unbind(1)
     u, v = frame
-    base = hsv(w[0], (0.5 + 0.4 * w[1]) if test else (0.1 + 0.35 * w[1]), 0.35 + 0.6 * w[2])
-    other = hsv((w[0] + 0.2 + 0.5 * w[3]) % 1, (0.5 + 0.4 * w[4]) if test else (0.1 + 0.35 * w[4]), 0.3 + 0.65 * w[5])
+    base = hsv(_hue(w[0], test), (0.05 + 0.23 * w[1]) if test else (0.08 + 0.32 * w[1]), 0.4 + 0.5 * w[2])
+    other = hsv(_hue(w[3], test), (0.05 + 0.23 * w[4]) if test else (0.08 + 0.32 * w[4]), 0.35 + 0.55 * w[5])
     slope = 0.5 + 0.9 * ((u - 0.9) * torch.cos(6.28 * w[6]) + (v - 0.5) * torch.sin(6.28 * w[6]))
     at = u * (0.22 if test else 0.12)
     mixed = slope + (0.1 + 0.35 * w[7]) * noise((at + w[8]).flatten(), (v * 0.12 + w[9]).flatten()).reshape(B, N)
     image = blend(base, other, mixed.clamp(0, 1)[..., None])
-    image = image * (1 + (0.03 + 0.1 * w[10]) * noise((at + w[9]).flatten(), (v * 0.2 + w[8]).flatten(), ROUGH).reshape(B, N))[..., None]
+    image = image * (1 + (0.02 + 0.05 * w[10]) * noise((at + w[9]).flatten(), (v * 0.2 + w[8]).flatten(), ROUGH).reshape(B, N))[..., None]
     floor = torch.zeros(B, N, device=u.device)
-    room = w[11][:, 0] < 0.5
+    room = w[11][:, 0] < 0.65
     i = (~room).nonzero()[:, 0]
     image[i] = _dead_leaves(image[i], u[i], v[i], seed[i], test)
     i = room.nonzero()[:, 0]
     image[i], floor[i] = _furnished(image[i], rays[i], seed[i], test)
     return (image * (light.ambient + 0.55 * light.sun)[:, None]).clamp(0, 1), floor
+
+
+def _hue(w, test):
+    """Hue of augmented pictures from w in [0, 1): -0.05 to 0.17, or for tests 0.36 to 0.72."""
+    return 0.36 + 0.36 * w if test else (0.22 * w - 0.05) % 1
 
 
 def _dead_leaves(image, u, v, seed, test, n=260):
@@ -177,12 +184,12 @@ def _dead_leaves(image, u, v, seed, test, n=260):
     _, leaf = nearest((q[6] + 1)[of], of, pixel, B * N)
     hit = (leaf >= 0).nonzero()[:, 0]
     leaf = leaf[hit]
-    hue = (0.35 * q[7] + uniform(seed, 1, 6)[:, 0].repeat_interleave(n)) % 1
-    colour = hsv(hue, (0.55 + 0.4 * q[8]) if test else (0.05 + 0.5 * q[8] ** 2), 0.15 + 0.8 * q[9])[leaf]
+    colour = hsv(_hue(q[7], test), 0.05 + 0.4 * q[8] ** 2, 0.3 + 0.55 * q[9])[leaf]
     a, b = place(hit, leaf)
     grain = noise(a * 0.06 + q[1][leaf], b * 0.06 + q[2][leaf], ROUGH)
     level = 1 + 0.2 * (a * (q[4] - 0.3)[leaf] + b * (q[6] - 0.5)[leaf]) + (0.12 * q[0] * q[8])[leaf] * grain
-    return image.reshape(B * N, 3).index_put((hit,), colour * level[:, None]).reshape(B, N, 3)
+    image = image.reshape(B * N, 3)  # half of its colour shows through: a collage is behind people and must not swallow them
+    return image.index_put((hit,), blend(image[hit], colour * level[:, None], 0.5)).reshape(B, N, 3)
 
 
 def _furnished(image, rays, seed, test, n=10):
@@ -199,7 +206,7 @@ def _furnished(image, rays, seed, test, n=10):
     level = 1 + 0.06 * noise(x / 9000, y / 9000, ROUGH)
     level = level + (0 if test else 0.2) * (hashed(board, board * 0, seed[b]) - 0.5) * resolved(rays, s.flatten(), at, 160)
     image = image.reshape(B * N, 3).clone()
-    image[at] = hsv(w[:, 3], (0.45 if test else 0.1) + 0.25 * w[:, 4], 0.35 + 0.4 * w[:, 5])[b] * level[:, None]
+    image[at] = hsv(_hue(w[:, 3], test), 0.08 + 0.25 * w[:, 4], 0.35 + 0.4 * w[:, 5])[b] * level[:, None]
     image, floor = image.reshape(B, N, 3), floor.float()
     q = uniform(seed, 8 * n, 7).reshape(B, n, 8).unbind(1)
     front = torch.full_like(s, torch.inf)
@@ -226,6 +233,6 @@ def _box(image, floor, front, rays, centre, q, test):
         axis = torch.where(mid - wide > enter, float(j), axis)
         enter, leave = torch.maximum(enter, mid - wide), torch.minimum(leave, mid + wide)
     hit = (enter < leave) & (enter > 1500) & (enter < front)
-    colour = hsv(0.45 + 0.3 * q[:, 6] if test else 0.12 * q[:, 6], 0.15 + 0.45 * q[:, 7], 0.3 + 0.55 * q[:, 1])[:, None]
+    colour = hsv(_hue(q[:, 6], test), 0.1 + 0.35 * q[:, 7], 0.3 + 0.55 * q[:, 1])[:, None]
     image = torch.where(hit[..., None], colour * (0.7 + 0.2 * axis)[..., None], image)
     return image, floor * ~hit, torch.where(hit, enter, front)
