@@ -19,9 +19,9 @@ from vp.lab import models
 from vp.lab.evaluate import Answers, Calibration, answers, at_root, joined, levels, measure, same_people, score, stack, table
 from vp.lab.evaluation import evaluate, source
 from vp.lab.infer import Poses, infer, merged, one_person, unexplained
-from vp.lab.second_stage import Batches, world
+from vp.lab.second_stage import Batches, misjudged, world
 from vp.nets.ren import ROOT, Detections
-from vp.nets.virtualpose import VirtualPose
+from vp.nets.virtualpose import Sizes, VirtualPose
 from vp.space import Frame
 from vp.world.agr import Noise, synthesise
 
@@ -216,6 +216,81 @@ def test_further_windows_find_who_is_farther(data):
     assert np.abs(rows.root).max() < 1.0, "positions come back in the camera frame, whatever the window"
 
 
+def test_an_answer_depends_on_no_other_image(trained, data):
+    """One image that needs further windows changes nothing in the others: batch = single."""
+    model, scenes = trained.model, data.scenes(6, 2)
+    agr, _ = targets(scenes)
+    together = infer(model, agr.heatmaps, agr.box_map, scenes.camera).poses
+    for i in range(6):
+        one = infer(model, agr.heatmaps[i : i + 1], agr.box_map[i : i + 1], scenes.camera[i : i + 1]).poses
+        n = int(one.valid.sum())
+        assert n == int(together.valid[i].sum())
+        assert torch.allclose(one.roots[0, :n], together.roots[i, :n], atol=0.5)
+
+
+# ---- what reaches the networks ---------------------------------------------------------------------------------------------------------
+
+
+class Spy(VirtualPose):
+    """Keeps what it is shown."""
+
+    def __init__(self, sizes):
+        super().__init__(sizes)
+        self.seen = []
+
+    def forward(self, heatmaps, box_map, camera, *args, **kwargs):
+        self.seen.append((heatmaps, camera))
+        return super().forward(heatmaps, box_map, camera, *args, **kwargs)
+
+
+def test_measure_hands_on_what_it_is_told(data):
+    """Noise, stated cameras and frame reach the networks; the published space stands about the true roots."""
+    scenes, known = data.scenes(4, 9), Calibration(5000.0, 1500.0, 1700.0)
+    pitched = lambda scenes, g: misjudged(scenes.camera, torch.full((4,), 0.05, dtype=torch.float64), torch.zeros(4, dtype=torch.float64))  # noqa: E731
+    shown = {}
+    for name, options in {"plain": {}, "noise": {"noise": Noise()}, "stated": {"stated": pitched}, "camera": {"frame": "camera"}}.items():
+        spy = Spy(TINY)
+        measure(spy, [scenes], known, windows=1, **options)
+        shown[name] = spy.seen
+        assert len(spy.seen) == 2, "the honest and the published way"
+    assert not torch.equal(shown["plain"][0][0], shown["noise"][0][0])
+    assert torch.equal(shown["plain"][0][0], shown["stated"][0][0])
+    assert torch.allclose(shown["stated"][0][1].pitch - shown["plain"][0][1].pitch, torch.tensor(0.05), atol=2e-3)
+    assert torch.allclose(shown["camera"][0][1].R, torch.eye(3).expand(4, 3, 3), atol=1e-5)
+    mask = targets(scenes)[1].mask
+    roots = scenes.camera.to_camera(scenes.joints[:, :, ROOT])
+    inside = shown["plain"][1][1].to_world(roots)  # in the frame of the published way
+    for i in range(4):
+        if mask[i].any():
+            assert torch.allclose(inside[i][mask[i]].mean(0)[:2], torch.tensor(TINY.space_centre[:2]), atol=1.0)
+
+
+def test_evaluation_uses_the_named_noise_and_warns(trained, data, monkeypatch):
+    from vp.lab import evaluation
+
+    used = []
+    monkeypatch.setattr(evaluation, "measure", lambda *a, **k: used.append(a[3]) or measure(*a, **k))
+    far = replace(data.scenes(4, 1), camera=misjudged(data.scenes(4, 1).camera, torch.full((4,), 1.3, dtype=torch.float64),
+                                                      torch.full((4,), 9000.0, dtype=torch.float64)))  # fmt: skip
+    report = evaluate(trained, [far], "detector")
+    assert used == [evaluation.NOISES["detector"]]
+    assert any(w.startswith("pitch") for w in report["warnings"])
+    assert any(w.startswith("camera height") for w in report["warnings"])
+
+
+def test_weights_without_calibration_and_with_nonsense(trained, data):
+    facts = {k: v for k, v in trained.facts.items() if k != "calibration"}
+    report = evaluate(replace(trained, facts=facts), [data.scenes(4, 1)])
+    assert [k for k in report["methods"] if k not in ("DE", "REN (voxels)", "REN", "REN+PEN")] == ["voxel floor"]
+    assert any("without calibration" in w for w in report["warnings"])
+    for nonsense in (None, {"depth": "x", "box": 1, "stature": 1}, [1]):
+        with pytest.raises(InputError, match="calibration"):
+            evaluate(replace(trained, facts={**facts, "calibration": nonsense}), [data.scenes(4, 1)])
+    for wrong in ({"map": (0, 0)}, {"space_bins": (-4, 8, 8)}, {"stride": 0}, {"people": 0}):
+        with pytest.raises(InputError, match="positive"):
+            Sizes.from_dict({**TINY.to_dict(), **wrong})
+
+
 # ---- models ------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -302,7 +377,8 @@ def test_command_line(tmp_path, trained, capsys):
     assert "REN+PEN" in text
     assert "published protocol" in text
     for wrong in (["--dataset", "nothing"], ["--dataset", "virtual", "--agr", "image"], ["--dataset", "virtual", "--scenes", "0"],
-                  ["--dataset", "virtual", "--weights", str(tmp_path / "no")]):  # fmt: skip
+                  ["--dataset", "virtual", "--weights", str(tmp_path / "no")],
+                  ["--dataset", "muco", "--camera", "muco", "universal"]):  # fmt: skip
         assert main(["evaluate", *wrong]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 
@@ -335,8 +411,9 @@ def test_recorded_people_and_cameras(trained, shared):
     root = shared / "data" / "panoptic"
     blocks, sources, notes = source("panoptic", root, ["14", "16"], 4)
     assert sources["poses"] == sources["cameras"] == "panoptic"
-    assert notes == ["the source has no head top: its heatmap is empty"]
-    report = evaluate(trained, blocks, sources=sources)
+    assert "the source has no head top: its heatmap is empty" in notes
+    assert "the folder has no split: these people may have been trained on" in notes
+    report = evaluate(trained, blocks, "detector", sources=sources)
     assert "stature floor" not in report["methods"]
     assert report["n"] >= 0
     json.dumps(report, allow_nan=False)

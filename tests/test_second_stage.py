@@ -9,7 +9,7 @@ import torch
 from vp.camera import Camera
 from vp.errors import InputError
 from vp.lab.profiles import SMALL, resolve
-from vp.lab.second_stage import Batches, CameraError, Course, DepthAlone, Jointly, frames, in_frame, learn, misjudged, world
+from vp.lab.second_stage import Batches, CameraError, Course, DepthAlone, Jointly, frames, in_frame, learn, lot, misjudged, world
 from vp.lab.train import Plan, Stopped
 from vp.nets.ren import Candidates
 from vp.nets.virtualpose import VirtualPose
@@ -118,6 +118,32 @@ def test_batches_are_a_stream(data):
     assert a.targets.volume.shape == (4, 8, 8, 8)
 
 
+def test_noise_depends_on_the_seed_alone_and_not_on_the_camera_error(data):
+    """The same scenes with another seed of noise have other heatmaps; what is drawn for cameras is no noise of maps."""
+
+    class Same:  # the same scenes whatever the seed
+        def scenes(self, n, seed, device, start):
+            return data.scenes(n, 7, device, start=start)
+
+    a, b, c = (Batches(Same(), TINY, seed=s)(0, 4).agr.heatmaps for s in (0, 1, 2))
+    assert not torch.equal(a, b)
+    assert not torch.equal(b, c)
+    assert len({lot(s, w, i) for s in range(10) for w in ("camera", "noise") for i in range(0, 320, 32)}) == 200
+    assert torch.Generator().manual_seed(lot(0, "noise", 0)).initial_seed() < 2**32, "a CPU generator takes 32 bits"
+
+
+def test_batches_obey_frame_and_camera_error(data):
+    level, tilted, wrong = (
+        Batches(data, TINY, noise=None, **o)(0, 8) for o in ({}, {"frame": "camera"}, {"camera_error": CameraError(5.0, 0.0)})
+    )
+    assert torch.allclose(tilted.camera.R, torch.eye(3).expand(8, 3, 3), atol=1e-5)
+    assert not torch.allclose(level.camera.R, tilted.camera.R, atol=0.1)
+    assert torch.allclose(level.agr.heatmaps, tilted.agr.heatmaps, atol=1e-3)
+    off = (wrong.camera.pitch - level.camera.pitch).abs()
+    assert off.max() > 0.03
+    assert torch.allclose(level.agr.heatmaps, wrong.agr.heatmaps, atol=1e-3), "the picture is what it was"
+
+
 def test_targets_are_in_the_frame(data):
     batch = Batches(data, TINY, noise=None)(0, 8)
     t, mask = batch.targets, batch.targets.mask
@@ -148,7 +174,7 @@ def test_sources_and_splits():
 
 def test_recorded_poses(shared):
     data = world((f"bvh:{shared / 'data' / 'bvh'}", "procedural"), "panoptic:14")
-    assert data.sources["poses"] == "bvh+procedural"
+    assert data.sources["poses"] == "bvh (same in train and test)+procedural"
     scenes = data.scenes(8, 0)
     assert scenes.mask.any()
     assert abs(float(scenes.camera.pitch_deg[0]) + 4.6) < 0.1
@@ -238,6 +264,42 @@ def test_learn_is_deterministic_and_resumes_in_either_part(data, tmp_path, monke
         for a, b, c in zip(whole.state_dict().values(), again.state_dict().values(), resumed.state_dict().values(), strict=True):
             assert torch.equal(a, b)
             assert torch.equal(a, c)
+
+
+def test_a_state_of_other_data_or_options_is_refused(data, tmp_path, monkeypatch):
+    forward, count = Jointly.forward, [0]
+
+    def once(self, batch):
+        count[0] += 1
+        if count[0] == 3:
+            raise Stopped
+        return forward(self, batch)
+
+    with monkeypatch.context() as m:
+        m.setattr(Jointly, "forward", once)
+        with pytest.raises(Stopped):
+            learn(COURSE, Batches(data, TINY), tmp_path / "x", label=None)
+    for course, batches in (
+        (replace(COURSE, jitter=999.0), Batches(data, TINY)),
+        (COURSE, Batches(data, TINY, frame="camera")),
+        (COURSE, Batches(world(cameras="panoptic:14"), TINY)),
+    ):
+        with pytest.raises(InputError, match="other data or options"):
+            learn(course, batches, tmp_path / "x", resume=True, label=None)
+    fresh, _ = learn(replace(COURSE, jitter=999.0), Batches(data, TINY), tmp_path / "x", label=None)
+    assert not list(tmp_path.iterdir()), "a new training takes over nothing from an old one"
+    same, _ = learn(replace(COURSE, jitter=999.0), Batches(data, TINY), label=None)
+    assert all(torch.equal(a, b) for a, b in zip(fresh.state_dict().values(), same.state_dict().values(), strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_gpu_learns_and_measures(data):
+    from vp.lab.evaluate import Calibration, measure
+
+    model, _ = learn(COURSE, Batches(data, TINY, windows=0.5, camera_error=CameraError(1.0, 20.0)), device="cuda", label=None)
+    scenes = data.scenes(4, 9, "cuda")
+    people, _ = measure(model, [scenes], Calibration.of(scenes, TINY))
+    assert len(people["DE"].view) > 0
 
 
 def test_profiles_make_networks():

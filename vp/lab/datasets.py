@@ -53,8 +53,9 @@ RENDERER = 3  # count up when vp.world makes other pictures or scenes from the s
 class Dataset:
     """One split of a data set: `scenes` without limit, `samples` as the original gives them, `rendered` pictures.
 
-    sources: where poses, cameras and images come from ("twin" or the data set's name);  recorded: function that gives the split's recorded
-    Samples, or None;  backgrounds: a user's pictures in place of the twin's backgrounds, or None.
+    sources: where poses, cameras and images come from ("twin" or the data set's name);  recorded: function (n, cameras) that gives the
+    split's recorded Samples, or None: n spread over all of them (default: all), in other cameras than the split's (Panoptic only);
+    backgrounds: a user's pictures in place of the twin's backgrounds, or None.
     """
 
     twin: Twin
@@ -115,7 +116,7 @@ class Dataset:
         """
         own = background or self.backgrounds
         config = {"renderer": RENDERER, "twin": asdict(self.twin), "sources": self.sources,
-                  "bank": _fingerprint(self.bank), "n": n, "seed": seed, "size": size,
+                  "bank": fingerprint(self.bank), "n": n, "seed": seed, "size": size,
                   "background": getattr(own, "fingerprint", own), "cameras": [c.to_dict() for c in self.cameras]}  # fmt: skip
         key = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:20]
         folder = Path(folder or results.ROOT / "runs" / "cache")
@@ -143,7 +144,7 @@ class Dataset:
         return images
 
 
-def _fingerprint(bank):
+def fingerprint(bank):
     """Hash of a bank's poses."""
     return hashlib.sha256(bank.joints.nan_to_num(-1.0).numpy().tobytes()).hexdigest()[:16]
 
@@ -201,6 +202,11 @@ def _clips(root):
     return PoseBank.from_clips(list(read_clips(root)))
 
 
+def _step(available, n):
+    """Every how many-th to take, so that n are spread over all there are."""
+    return 1 if n is None else max(1, available // n)
+
+
 def _spread(items, most=None):
     """At most `most` (MOST_FRAMES) of a list, evenly spread."""
     return items[:: max(1, -(-len(items) // (most or MOST_FRAMES)))]
@@ -245,8 +251,10 @@ def _panoptic(data, root):
 
     shared = bool(day + rest) and not (rest and day + pizza)
 
-    def recorded():
-        return (s for s in reader.samples(pictured or own, [number]) if s.image or not pictured)
+    def recorded(n=None, cameras=None):
+        sequences, seen = (own, cameras) if cameras else (pictured or own, [number])
+        views = sum(len(reader.frames(s)) for s in sequences) * len(seen)
+        return (s for s in reader.samples(sequences, seen, _step(views, n)) if cameras or s.image or not pictured)
 
     return _with(data, "panoptic", bank, cameras, bool(pictured), recorded if own and bank else None, shared)
 
@@ -266,8 +274,8 @@ def _muco(data, root):
     bank = _bank_of(_people(reader.sample(i) for i in _spread(chosen)), "muco")
     pictured = any(reader.sample(i).image for i in _spread(chosen, 50))
 
-    def recorded():
-        return (s for s in map(reader.sample, chosen) if s.image or not pictured)
+    def recorded(n=None, cameras=None):
+        return (s for s in map(reader.sample, chosen if n is None else _spread(chosen, n)) if s.image or not pictured)
 
     return _with(data, "muco", bank, (), pictured, recorded)
 
@@ -284,7 +292,7 @@ def _mupots(data, root):
         bank = _bank_of(_people(reader.sample(*f) for f in _spread(frames)), "mupots")
         pictured = any(reader.sample(*f).image for f in _spread(frames, 50))
 
-        def recorded():
+        def recorded(n=None, cameras=None):
             return (s for s in reader.samples() if s.image or not pictured)
 
         return _with(data, "mupots", bank, cameras, pictured, recorded)
@@ -307,4 +315,8 @@ def _coco(data, root):
         raise InputError(f"no person_keypoints_{split}*.json, only the split {other}", root, f'load("coco", "{other}", ...) reads it')
     reader = Coco(mine[0] if len(mine) == 1 else root)
     poses = "coco" if mine and mine != theirs else f"coco ({SHARED.replace('test', 'val')})"
-    return replace(data, sources={"poses": poses, "cameras": "none", "images": "coco"}, recorded=reader.samples)
+
+    def recorded(n=None, cameras=None):
+        return reader.samples()
+
+    return replace(data, sources={"poses": poses, "cameras": "none", "images": "coco"}, recorded=recorded)

@@ -44,6 +44,12 @@ class Seen:
     mask: torch.Tensor
     camera: Camera
 
+    @property
+    def visible(self):
+        """(B, P, J) bool: known and in the picture; nobody has recorded what hides what."""
+        uv, _, ok = self.camera.project(self.joints.flatten(1, 2))
+        return (self.camera.in_image(uv) & ok).view(self.valid.shape) & self.valid
+
 
 def stack(samples, J=15):
     """`Seen` of Samples with 3D joints and cameras of one picture size."""
@@ -106,12 +112,14 @@ def levels(scenes, agr, targets, sizes, known):
 
     "mean depth": everybody where people are on average.  "box size": depth = c f / side of the box.  "stature floor": posture and camera
     known, everybody of mean stature, so depth is off by the share that the stature is; left out where statures are unknown.
-    "voxel floor": the true root, rounded to the grid.
+    "voxel floor": the true root, rounded to the grid.  Without `known` (None), this alone.
     """
     t, camera, frame = targets, scenes.camera, frames(scenes.camera)
     root = camera.to_camera(t.roots)
-    z = {"mean depth": torch.full_like(t.depth, known.depth), "box size": known.box * t.factor[:, None] / sizes.stride / _side(agr)}
-    if hasattr(scenes, "stature"):
+    z = {}
+    if known is not None:
+        z |= {"mean depth": torch.full_like(t.depth, known.depth), "box size": known.box * t.factor[:, None] / sizes.stride / _side(agr)}
+    if known is not None and hasattr(scenes, "stature"):
         z["stature floor"] = t.depth * known.stature / scenes.stature
     grid = sizes.grid
     spacing, low = (root.new_tensor(v) for v in (grid.spacing, [c - s / 2 for c, s in zip(grid.centre, grid.size, strict=True)]))

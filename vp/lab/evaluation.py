@@ -7,7 +7,7 @@ import torch
 
 from vp.errors import InputError
 from vp.lab import models, results
-from vp.lab.datasets import load
+from vp.lab.datasets import SHARED, load
 from vp.lab.evaluate import Calibration, measure, stack, table
 from vp.lab.second_stage import world
 from vp.world.agr import DETECTOR, Noise
@@ -41,11 +41,15 @@ def source(dataset, root=None, cameras=None, n=256, seed=0, joints=15):
     """
     notes = []
     if dataset == "virtual":
-        data = world(cameras=cameras[0] if cameras else "universal", split="test")
+        data = world(split="test")
     else:
         data = load(dataset, TEST_SPLIT.get(dataset), root=root)
     if root is not None and data.recorded is not None:
-        samples = _recorded(dataset, data, root, cameras)
+        if cameras and dataset != "panoptic":
+            raise InputError(f"--camera cannot be chosen for {dataset} with a folder", "--camera", "leave it out")
+        if SHARED in data.sources["poses"]:
+            notes.append("the folder has no split: these people may have been trained on")
+        samples = data.recorded(n, cameras)
         kept = list(islice((s for s in samples if s.joints is not None and len(s) and s.camera is not None), n))
         if not kept:
             raise InputError("no frame with 3D poses and a camera", root)
@@ -54,6 +58,7 @@ def source(dataset, root=None, cameras=None, n=256, seed=0, joints=15):
         for s in kept:
             by_size.setdefault(s.camera.size, []).append(s)
         blocks = [stack(part[i : i + BLOCK], joints) for part in by_size.values() for i in range(0, len(part), BLOCK)]
+        notes.append(f"{len(kept)} views of {len({s.name.rpartition('/')[2] + s.name.split('/')[1] for s in kept})} moments")
         if not all(bool(b.valid[..., 1].any()) for b in blocks):
             notes.append("the source has no head top: its heatmap is empty")
         return blocks, sources, notes
@@ -63,24 +68,14 @@ def source(dataset, root=None, cameras=None, n=256, seed=0, joints=15):
     return blocks, {**first, "images": "none"}, notes
 
 
-def _recorded(dataset, data, root, cameras):
-    if cameras is None:
-        return data.recorded()
-    if dataset != "panoptic":
-        raise InputError(f"--camera cannot be chosen for {dataset} with a folder", "--camera", "leave it out")
-    from vp.data.panoptic import Panoptic
-
-    reader = Panoptic(root)
-    posed = [s for s in reader.sequences if reader.pose_files(s) and list(reader._folder(s).glob("calibration_*.json"))]
-    return reader.samples(posed, cameras)
-
-
 def _specification(dataset, cameras):
     """Camera specification of virtual scenes from the ids of the command line."""
-    if not cameras or dataset == "virtual":
+    if not cameras:
         return None
     if dataset in ("panoptic", "mupots") and all(str(c).isdigit() for c in cameras):
         return f"{dataset}:{','.join(map(str, cameras))}"
+    if len(cameras) > 1:
+        raise InputError(f"{len(cameras)} cameras for {dataset}", "--camera", "one specification, or a JSON file")
     return cameras[0]
 
 
@@ -90,7 +85,15 @@ def evaluate(trained, batches, noise="clean", seed=0, sources=None, **options):
 
     options: see `measure`.
     """
-    known, warnings = Calibration(**trained.facts["calibration"]), []
+    warnings = []
+    try:
+        known = Calibration(**{k: float(v) for k, v in trained.facts["calibration"].items()}) if "calibration" in trained.facts else None
+    except (TypeError, ValueError, AttributeError):
+        raise InputError("its calibration is no table of numbers", trained.path) from None
+    if known is None:
+        warnings.append("weights without calibration: the levels that need one are left out")
+    if (sources or {}).get("poses") not in (None, "twin", "virtual", "procedural") and sources["poses"] in str(trained.facts.get("poses")):
+        warnings.append(f"the weights were trained on poses of {sources['poses']}")
     watched = _watch(batches, trained.facts, warnings)
     with torch.inference_mode(False):
         people, published = measure(trained.model, watched, known, NOISES[noise], seed, **options)

@@ -52,7 +52,7 @@ def infer(model, heatmaps, box_map, camera, frame="ahead", windows=WINDOWS, choo
     as well.
     """
     model.eval()
-    s, first, poses = model.sizes, None, None
+    s, first, poses, left = model.sizes, None, None, None
     several = frame == "ahead" if isinstance(frame, str) else False
     step = s.space_size[0] - OVERLAP_MM
     for k in range(windows if several else 1):
@@ -60,9 +60,10 @@ def infer(model, heatmaps, box_map, camera, frame="ahead", windows=WINDOWS, choo
         inside = here.camera(camera).to(torch.float32)
         e = model(heatmaps, box_map, inside, choose=choose and (lambda found, here=here: choose(found, here)))
         voxels = candidates(e.volume, s.grid, s.people, s.threshold, window=s.window).position
+        wanted = None if left is None else left.any(1)  # the images that need another window: an answer depends on no other image
         one = Poses(
             inside.to_camera(e.joints.flatten(1, 2)).view(e.joints.shape), inside.to_camera(e.roots), inside.to_camera(voxels), e.scores,
-            e.valid, torch.full_like(e.scores, k * step),
+            e.valid if wanted is None else e.valid & wanted[:, None], torch.full_like(e.scores, k * step),
         )  # fmt: skip
         first = first or (e.detections, inside.to_camera(detected_roots(e.detections, inside, s.map)))
         poses = one if poses is None else merged(poses, one)

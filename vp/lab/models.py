@@ -16,13 +16,14 @@ from vp.errors import InputError
 from vp.lab import results
 from vp.lab.evaluate import Calibration
 from vp.lab.profiles import COMPACT, resolve
-from vp.lab.second_stage import learn
+from vp.lab.second_stage import learn, said
 from vp.lab.train import default_device, processes
 from vp.nets import checkpoints
 from vp.nets.virtualpose import Sizes, VirtualPose
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "second_stage.safetensors"
-TRAINED_BY = ("nets", "world", "lab/second_stage.py", "lab/train.py", "lab/losses.py", "lab/datasets.py", "camera.py", "space.py")
+TRAINED_BY = ("nets", "world", "lab/second_stage.py", "lab/train.py", "lab/losses.py", "lab/datasets.py", "lab/evaluate.py",
+              "lab/models.py", "camera.py", "space.py", "skeleton.py")  # fmt: skip
 
 
 @dataclass
@@ -62,7 +63,8 @@ def make(course, batches, path, resume=False, device="cpu", facts=None, label="s
     }
     losses = {part: {k: [float(f"{v:.4g}") for v in series] for k, series in h.losses.items()} for part, h in histories.items()}
     known = {"training": trained, "losses": losses, "at": {part: h.at for part, h in histories.items()}, "plan": asdict(course.together),
-             "poses": batches.data.sources["poses"], "cameras": batches.data.sources["cameras"], "frame": batches.frame,
+             "course": json.loads(json.dumps(asdict(course))), "poses": batches.data.sources["poses"],
+             "cameras": batches.data.sources["cameras"], "frame": batches.frame,
              "range": trained_range(batches), "calibration": asdict(Calibration.of(batches.data.scenes(1024, batches.seed), model.sizes)),
              **(facts or {})}  # fmt: skip
     if processes()[0] == 0:
@@ -83,7 +85,7 @@ def trained_range(batches, n=512):
 
 def outside_range(facts, camera, depth=None):
     """Warnings, one line each: cameras (a batch) and root depths (N,) mm outside what a model was trained on."""
-    known, found = facts.get("range", {}), {}
+    known, found = facts.get("range") or {}, {}
     found["pitch_deg"], found["height_mm"] = camera.pitch_deg, camera.centre[..., 2]
     found["focal"] = camera.depth_norm / camera.size[0] * 1000
     if depth is not None and len(depth):
@@ -94,7 +96,10 @@ def outside_range(facts, camera, depth=None):
     for key, value in found.items():
         if key not in known:
             continue
-        low, high = known[key]
+        try:
+            low, high = map(float, known[key])
+        except (TypeError, ValueError):
+            continue  # not ours
         slack = 0.05 * (high - low)
         least, most = float(value.min()), float(value.max())
         if least < low - slack or most > high + slack:
@@ -127,7 +132,7 @@ def cached(course, batches, folder=None, label="second stage", device="cpu", fac
 
     Two processes that want the same one train it once: the second waits.  An interrupted training goes on.
     """
-    asked = {"course": asdict(course), "scenes": _said(batches), "code": code_hash(), "facts": facts}
+    asked = [said(course, batches), code_hash(), torch.device(device).type, facts]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
     folder = Path(folder or results.ROOT / "runs" / "cache" / "nets")
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,16 +142,6 @@ def cached(course, batches, folder=None, label="second stage", device="cpu", fac
             with contextlib.suppress(InputError):
                 return load(path, device)
         return make(course, batches, path, True, device, facts, label)
-
-
-def _said(batches):
-    """What tells two streams of scenes apart."""
-    from vp.lab.datasets import _fingerprint
-
-    data = batches.data
-    plain = {k: getattr(batches, k) for k in ("noise", "frame", "camera_error", "windows", "windows_mm")}
-    return {**plain, "twin": asdict(data.twin), "bank": _fingerprint(data.bank), "people": float(data.people.offsets.double().sum()),
-            "cameras": [c.to_dict() for c in data.cameras]}  # fmt: skip
 
 
 PICTURES = {"render.py", "mannequin.py", "raster.py", "texture.py", "backgrounds.py", "scenery.py", "coverage.py"}  # no part in AGR

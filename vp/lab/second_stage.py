@@ -3,8 +3,8 @@
 A scene is looked at in a frame of `vp.space`: by default level and ahead of its camera (`FRAMES`), so that one network serves every camera.
 """
 
+import hashlib
 import json
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import nn
 from vp.camera import Camera
 from vp.errors import InputError
 from vp.lab import losses, results
-from vp.lab.datasets import Dataset, load
+from vp.lab.datasets import SHARED, Dataset, fingerprint, load
 from vp.lab.train import History, Plan, processes, train
 from vp.nets.ren import Candidates, nearest_root
 from vp.nets.virtualpose import Sizes, VirtualPose
@@ -32,6 +32,11 @@ FRAMES = ("ahead", "camera", "world")
 NOISE, SIZES, PLAN, WEIGHTS = Noise(), Sizes(), Plan(), losses.Weights()  # the published ones
 
 
+def lot(*what):
+    """A seed of 32 bits (a CPU generator takes no more) for anything that can be printed."""
+    return int.from_bytes(hashlib.blake2b(" ".join(map(str, what)).encode(), digest_size=4).digest(), "big")
+
+
 # ---- scenes ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -45,7 +50,9 @@ def world(poses=("procedural",), cameras="universal", split="train", people=(1, 
     who = sample_people(PEOPLE, g)
     banks = [_bank(source, who, split, g) for source in poses]
     twin = Twin("virtual", split, "", tuple(poses), SceneConfig(cameras, people, places), ("augmented",))
-    sources = {"poses": "+".join(s.partition(":")[0] for s in poses), "cameras": str(cameras).partition(":")[0], "images": "computed"}
+    names = (s.partition(":")[0] for s in poses)
+    sources = {"poses": "+".join(f"bvh ({SHARED})" if name == "bvh" else name for name in names), "images": "computed",
+               "cameras": str(cameras).partition(":")[0]}  # fmt: skip
     return Dataset(twin, PoseBank.joined(banks) if len(banks) > 1 else banks[0], who, [], sources)
 
 
@@ -134,14 +141,14 @@ class Batches:
     def __call__(self, start, n):
         """`Batch` of samples start .. start + n - 1."""
         s = self.sizes
-        g = torch.Generator().manual_seed((self.seed << 32) + start)
+        g = torch.Generator().manual_seed(lot(self.seed, "camera", start))
         scenes = self.data.scenes(n, self.seed, self.device, start=start)
         stated = self.camera_error(scenes.camera, g) if self.camera_error != EXACT else None
         camera = stated or scenes.camera
         moved = torch.rand(2, n, generator=g).to(self.device)
         frame = frames(camera, self.frame, moved[1] * self.windows_mm * (moved[0] < self.windows))
         inside = in_frame(scenes, frame, stated)
-        dice = torch.Generator(self.device).manual_seed((self.seed << 32) + start)
+        dice = torch.Generator(self.device).manual_seed(lot(self.seed, "noise", start))
         agr, targets = synthesise(inside, s.map, self.noise, dice, s.joints, s.grid, s.stride)
         return Batch(agr, targets, inside.camera, frame, inside)
 
@@ -236,14 +243,18 @@ def learn(course, batches, path=None, resume=False, device="cpu", net=None, labe
     model = VirtualPose(course.sizes, net, torch.Generator().manual_seed(seed)).to(device)
     parts = [("DE", DepthAlone(model.ren.de, course.weights.depth), course.alone)] if course.alone else []
     together = Jointly(model, course.weights, course.pen_on, course.jitter, course.cubes, seed)
-    histories = {}
+    histories, about = {}, said(course, batches)
+    if path and not resume and processes()[0] == 0:  # what another training to the same file left
+        for old in Path(path).parent.glob(f"{Path(path).name}.*"):
+            if old.suffix in (".state", ".done"):
+                old.unlink()
     for name, objective, plan in (*parts, ("all", together, course.together)):
         state, done = (Path(f"{path}.{name}.{end}") if path else None for end in ("state", "done"))
         if resume and done and done.exists() and name == "DE" and Path(f"{path}.all.state").exists():
             histories[name] = History(**json.loads(done.read_text()))  # the later state holds the trained DE
             continue
         data = replace(batches, device=str(device), seed=2 * plan.seed + (name == "all"))
-        histories[name] = train(objective, data, plan, state, resume, device, f"{label} ({name})" if label else None)
+        histories[name] = train(objective, data, plan, state, resume, device, f"{label} ({name})" if label else None, about=about)
         if done and processes()[0] == 0:
             results.write_atomic(done, json.dumps(asdict(histories[name])))
     if path and processes()[0] == 0:
@@ -252,7 +263,11 @@ def learn(course, batches, path=None, resume=False, device="cpu", net=None, labe
     return model, histories
 
 
-def expected_depth_norm(sizes, data):
-    """Mean normalised depth, mm / px, of the people of 256 scenes: where an untrained DE should begin."""
-    batch = Batches(data, sizes, None)(0, 256)
-    return float(batch.targets.depth_norm[batch.targets.mask].mean()) if bool(batch.targets.mask.any()) else math.nan
+def said(course, batches):
+    """Hash of all that decides what is learned: the course, and the scenes that are drawn from."""
+    data = batches.data
+    plain = {k: getattr(batches, k) for k in ("noise", "frame", "camera_error", "windows", "windows_mm")}
+    scenes = {"twin": asdict(data.twin), "bank": fingerprint(data.bank), "people": float(data.people.offsets.double().sum()),
+              "cameras": [c.to_dict() for c in data.cameras]}  # fmt: skip
+    text = json.dumps([asdict(course), plain, scenes], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

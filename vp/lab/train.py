@@ -80,12 +80,13 @@ def default_device():
     return torch.device("cpu")
 
 
-def train(objective, batch_of, plan, path=None, resume=False, device=None, label="", every=60.0, record=10):
+def train(objective, batch_of, plan, path=None, resume=False, device=None, label="", every=60.0, record=10, about=""):
     """Train an objective in place; returns its `History`.
 
     objective: module, batch -> {name: weighted loss};  batch_of(start, n): see above, on `device`;  path: of the training state, written
-    every `every` seconds and removed at the end;  resume: go on from it if it is there;  record: steps per entry of the history.
-    InputError: the state is of another plan or other networks.  RuntimeError: a loss is not finite.  `Stopped` after Ctrl-C.
+    every `every` seconds and removed at the end;  resume: go on from it if it is there;  record: steps per entry of the history;
+    about: whatever else a state to go on from must agree in (a hash of the data).
+    InputError: the state is of another plan, of other data or networks.  RuntimeError: a loss is not finite.  `Stopped` after Ctrl-C.
     """
     rank, world = processes()
     device = torch.device(device or default_device())
@@ -98,7 +99,7 @@ def train(objective, batch_of, plan, path=None, resume=False, device=None, label
     optimiser = torch.optim.AdamW(trained, plan.lr, weight_decay=plan.weight_decay)
     average = copy.deepcopy(objective).requires_grad_(False) if plan.ema else None
     history = History(device=str(device) if device.type == "cpu" else torch.cuda.get_device_name(device))
-    state = _State(objective, optimiser, average, history, plan, Path(path) if path else None, rank)
+    state = _State(objective, optimiser, average, history, plan, Path(path) if path else None, rank, about)
     first = state.load(device) if resume and path and Path(path).exists() else 0
     wrapped = objective
     if world > 1:
@@ -138,6 +139,7 @@ def train(objective, batch_of, plan, path=None, resume=False, device=None, label
                 state.save(step + 1)
                 saved = time.perf_counter()
             if _agreed(asked, world, device):
+                _finite(losses, norm, step, plan, path)
                 state.save(step + 1)
                 line.end(f"stopped after step {step + 1}" + (", --resume goes on from there" if path else ""))
                 raise Stopped
@@ -164,18 +166,22 @@ class _State:
     plan: Plan
     path: Path | None
     rank: int
+    about: str = ""
 
     def save(self, step):
         if self.path is None or self.rank:
             return
         content = {
-            "step": step, "plan": asdict(self.plan), "history": asdict(self.history), "weights": self.objective.state_dict(),
-            "optimiser": self.optimiser.state_dict(), "average": self.average.state_dict() if self.average else None,
+            "step": step, "about": self.about, "plan": asdict(self.plan), "history": asdict(self.history),
+            "weights": self.objective.state_dict(), "optimiser": self.optimiser.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
         }  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             torch.save(content, temporary)
+            with temporary.open("r+b") as f:
+                os.fsync(f.fileno())
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -184,12 +190,16 @@ class _State:
         """The step to go on with."""
         try:
             content = torch.load(self.path, map_location=device, weights_only=True)
-            plan = content["plan"]
+            plan, step, history = dict(content["plan"]), int(content["step"]), dict(content["history"])
+            if history.keys() != asdict(self.history).keys():
+                raise KeyError("history")
         except Exception as e:  # a damaged file may raise anything
             raise InputError(f"not a state of training ({type(e).__name__})", self.path, "remove it to begin anew") from None
         if plan != asdict(self.plan):
             other = ", ".join(f"{k} = {plan.get(k)}" for k, v in asdict(self.plan).items() if plan.get(k) != v)
             raise InputError(f"begun with another plan ({other})", self.path, "give the same options, or remove the file to begin anew")
+        if content.get("about", "") != self.about:
+            raise InputError("begun with other data or options", self.path, "give the same ones, or remove the file to begin anew")
         try:
             self.objective.load_state_dict(content["weights"])
             self.optimiser.load_state_dict(content["optimiser"])
@@ -197,9 +207,9 @@ class _State:
                 self.average.load_state_dict(content["average"])
         except (RuntimeError, ValueError, KeyError):
             raise InputError("begun with other networks", self.path, "give the same options, or remove the file to begin anew") from None
-        for name, value in content["history"].items():
+        for name, value in history.items():
             setattr(self.history, name, value)
-        return content["step"]
+        return step
 
 
 def _finite(losses, norm, step, plan, path):

@@ -1,8 +1,15 @@
 """Everything learned: the networks of both stages and their checkpoints."""
 
+import torch
 from torch import nn
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
+
+def exact(module, x):
+    """module(x) in the precision of its weights, also inside autocast: what is read as mm must not be rounded to 8 bits."""
+    with torch.autocast(x.device.type, enabled=False):
+        return module(x.to(next(module.parameters()).dtype))
 
 
 def initialise(net, std=1e-3, last=(), generator=None):

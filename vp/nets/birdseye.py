@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate, pad, pixel_shuffle, relu
 
-from vp.nets import initialise
+from vp.nets import exact, initialise
 
 
 class Residual(nn.Module):
@@ -56,5 +56,5 @@ class BirdsEye(nn.Module):
         three = self.middle(self.down2(two))
         two = self.merge2(two + self.up2(interpolate(three, scale_factor=2.0)))
         one = self.merge1(one + self.up1(interpolate(two, scale_factor=2.0)))
-        out = pixel_shuffle(self.output(one), 2)[..., :X, :Y]
+        out = pixel_shuffle(exact(self.output, one), 2)[..., :X, :Y]
         return out.unflatten(1, (self.outputs, Z)).permute(0, 1, 3, 4, 2)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import relu
 
 from vp.errors import InputError
-from vp.nets import initialise
+from vp.nets import exact, initialise
 
 BLOCKS = {18: (2, 2, 2, 2), 50: (3, 4, 6, 3), 152: (3, 8, 36, 3)}  # residual blocks of layer 1 to 4
 BOX_FLIP = (2, 1, 0, 3)  # left, top, right, bottom distance in the mirror
@@ -79,7 +79,7 @@ class ResNet(nn.Module):
             raise InputError(f"a size of {tuple(x.shape[-2:])} is no multiple of {self.multiple}", "ResNet", "pad the input")
         x = self.pool(relu(self.bn1(self.conv1(x)), inplace=True))
         x = self.deconv(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
-        return {name: head(x) for name, head in self.heads.items()}
+        return {name: exact(head, x) for name, head in self.heads.items()}
 
 
 def _up(inputs, outputs):

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import max_pool3d, relu
 
 from vp.errors import InputError
-from vp.nets import initialise
+from vp.nets import exact, initialise
 
 
 class Residual(nn.Module):
@@ -71,7 +71,7 @@ class V2V(nn.Module):
         middle = self.encode1(max_pool3d(fine, 2))
         x = self.decode2(self.middle(self.encode2(max_pool3d(middle, 2))))
         x = self.decode1(self.up2(x) + self.skip2(middle))
-        return self.output(self.up1(x) + self.skip1(fine))
+        return exact(self.output, self.up1(x) + self.skip1(fine))
 
 
 def _coordinates(volume):

@@ -74,6 +74,9 @@ class Sizes:
             value = values[f.name] = data.get(f.name, f.default)
             if not _alike(value, f.default) and not (f.name.endswith("init_std") and value is None):
                 raise InputError(f'"{f.name}" cannot be {value!r}', where, f"for example {f.default!r}")
+        for name in ("joints", "map", "stride", "people", "space_size", "space_bins", "sigma", "pen_bins", "pen_size", "beta", "window"):
+            if min(values[name] if isinstance(values[name], (list, tuple)) else [values[name]]) <= 0:
+                raise InputError(f'"{name}" must be positive, not {values[name]!r}', where)
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
