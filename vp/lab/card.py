@@ -73,12 +73,13 @@ def card(trained, lines, scenes, seconds):
     count = sum(p.numel() for p in m.parameters()) / 1e6
     training = "; ".join(f"{k}: {t['steps']} steps, {t['samples']} scenes, {t['seconds']:.0f} s" for k, t in f["training"].items())
     made = results.provenance()
-    least, most = c["people"]
+    (least, most), top = c["people"], n["no_neck"] + n["no_head_top"]
     lacks = "\n".join((
-        f"In training {least} to {most} adults stand before the camera. Of the scenes {n['no_neck'] + n['no_head_top']:.0%} have no head top",
+        f"In training {least} to {most} adults stand before the camera. Of the scenes {top:.0%} have no head top",
         f"({n['no_neck']:.0%} no neck either), {n['no_arm']:.0%} lack an arm, {n['no_leg']:.0%} a leg; amplitudes of hidden joints are",
         f"multiplied by {n['occluded'][0]:g} to {n['occluded'][1]:g}; the stated camera is off by {e['pitch_deg']:g}° of pitch and",
-        f"{e['height_mm']:g} mm of height (s.d.); {c['windows']:.0%} of the scenes are seen in a space moved by up to {c['windows_mm']:g} mm.",
+        f"{e['height_mm']:g} mm of height (s.d.); {c['windows']:.0%} of the scenes are seen in a space moved along the view by up to",
+        f"{c['windows_mm']:g} mm.",
     ))  # fmt: skip
     metres = " x ".join(f"{v / 1000:g}" for v in s.space_size)
     ranges = "; ".join(f"{k} {v[0]:g} to {v[1]:g}" for k, v in f["range"].items())
