@@ -174,7 +174,7 @@ def test_sources_and_splits():
 
 def test_recorded_poses(shared):
     data = world((f"bvh:{shared / 'data' / 'bvh'}", "procedural"), "panoptic:14")
-    assert data.sources["poses"] == "bvh (same in train and test)+procedural"
+    assert data.sources["poses"] == "bvh+procedural"
     scenes = data.scenes(8, 0)
     assert scenes.mask.any()
     assert abs(float(scenes.camera.pitch_deg[0]) + 4.6) < 0.1

@@ -14,7 +14,7 @@ from torch import nn
 from vp.camera import Camera
 from vp.errors import InputError
 from vp.lab import losses, results
-from vp.lab.datasets import SHARED, Dataset, fingerprint, load
+from vp.lab.datasets import Dataset, fingerprint, load
 from vp.lab.train import History, Plan, processes, train
 from vp.nets.ren import Candidates, nearest_root
 from vp.nets.virtualpose import Sizes, VirtualPose
@@ -44,15 +44,14 @@ def world(poses=("procedural",), cameras="universal", split="train", people=(1, 
     """`Dataset` of virtual scenes: poses of one or several sources before cameras of `vp.world.cameras.sampler`.
 
     poses: "procedural", "bvh:DIR", "panoptic:DIR", "muco:DIR", in equal shares;  split: "train" or "test" (other people, other poses; of
-    a folder the split that `load` gives);  people: (least, most) per scene.  Stature is continuous.  InputError for unknown sources.
+    a folder the split that `load` gives, of motion capture the same poses);  people: (least, most) per scene.  Stature is continuous.
+    InputError for unknown sources.
     """
     g = torch.Generator().manual_seed({"train": 11, "test": 12}[split])
     who = sample_people(PEOPLE, g)
     banks = [_bank(source, who, split, g) for source in poses]
     twin = Twin("virtual", split, "", tuple(poses), SceneConfig(cameras, people, places), ("augmented",))
-    names = (s.partition(":")[0] for s in poses)
-    sources = {"poses": "+".join(f"bvh ({SHARED})" if name == "bvh" else name for name in names), "images": "computed",
-               "cameras": str(cameras).partition(":")[0]}  # fmt: skip
+    sources = {"poses": "+".join(s.partition(":")[0] for s in poses), "cameras": str(cameras).partition(":")[0], "images": "computed"}
     return Dataset(twin, PoseBank.joined(banks) if len(banks) > 1 else banks[0], who, [], sources)
 
 
