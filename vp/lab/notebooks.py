@@ -79,7 +79,8 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
     rows.touch()
     try:
         _register_engine(progress)
-        with _environment({**(env or {}), "VP_ROWS": str(rows), "PYTHONWARNINGS": "ignore::DeprecationWarning"}), warnings.catch_warnings():
+        quiet = {"PYTHONWARNINGS": "ignore::DeprecationWarning", "OMP_WAIT_POLICY": "PASSIVE"}  # waiting threads leave the core to others
+        with _environment({**(env or {}), **quiet, "VP_ROWS": str(rows)}), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             papermill.execute_notebook(
                 str(path), str(work / "nb.ipynb"), params, kernel_name="python3", engine_name="vp", cwd=str(FOLDER),
