@@ -150,7 +150,8 @@ def _run(jobs, out, key, cores, retries, lock):
     env = {**os.environ, "VP_PLAN": str(out / "plan.json"), "VP_FRONT": str(os.getpid())}
     with log.open("w") as f:
         process = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, pass_fds=[lock.fileno()])
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # asked to stop is asked to stop
+        asked = (signal.SIGTERM, signal.SIGINT)  # asked to stop is asked to stop, also in a background shell, where SIGINT comes ignored
+        before = [signal.signal(s, signal.default_int_handler) for s in asked]
         try:
             _watch(process, jobs, out, key)
         except KeyboardInterrupt:
@@ -159,7 +160,8 @@ def _run(jobs, out, key, cores, retries, lock):
             print("\ninterrupted; the same command goes on from here")
             raise SystemExit(1) from None
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for s, handler in zip(asked, before):
+                signal.signal(s, handler)
     errors = {stem: (progress / _flat(stem)).with_suffix(".error") for stem in jobs}
     failed = {stem: p.read_text() for stem, p in errors.items() if p.exists()}
     if process.returncode:  # a job that was killed left no word, and its outputs are gone
