@@ -3,6 +3,7 @@
 import json
 import time
 
+import numpy as np
 import torch
 
 from vp import published_agr, published_stage
@@ -13,7 +14,7 @@ from vp.nets.unproject import depth_gate, positions, unproject
 from vp.nets.virtualpose import Sizes, VirtualPose
 from vp.space import Grid
 from vp.world.activities import sample_poses
-from vp.world.agr import agr, synthesise
+from vp.world.agr import Noise, agr, synthesise
 from vp.world.body import sample_people
 from vp.world.render import render
 
@@ -41,6 +42,15 @@ def literal_agr(uv):
     """The published per-joint patch loop on the same scenes (`vp.published_agr`)."""
     for scene in uv.double().numpy():
         published_agr.render(scene, published_agr.sigmas(scene))
+
+
+def literal_noisy_agr(uv):
+    """The same with the published training noise."""
+    rng = np.random.RandomState(0)
+    for scene in uv.double().numpy():
+        sigma = published_agr.sigmas(scene)
+        shift, amplitude = published_agr.draw_noise(scene, sigma, rng)
+        published_agr.render(scene, sigma, noise_xy=shift, amplitude=amplitude)
 
 
 def unproject_case(people=10, map_size=(240, 128), seed=0):
@@ -110,6 +120,8 @@ def measure():
     uv, present, mask = agr_case()
     ours, literal = seconds(lambda: agr(uv, present, mask, (960, 512))), seconds(lambda: literal_agr(uv), 3)
     data, g = load("panoptic"), torch.Generator().manual_seed(0)
+    noisy = seconds(lambda: agr(uv, present, mask, (960, 512), noise=Noise(), generator=g))
+    literal_noisy = seconds(lambda: literal_noisy_agr(uv), 3)
     people = sample_people(10_000, g)
     scenes = data.scenes(32, 0)
     three = data.scenes(32, 0)
@@ -118,6 +130,7 @@ def measure():
     return [
         ("threads", torch.get_num_threads(), ""),
         ("AGR, literal loop / ours (128 x 240, 15 joints, 5 people)", literal / ours, "x"),
+        ("AGR with training noise, literal loop / ours", literal_noisy / noisy, "x"),
         ("AGR, ours", 1000 * ours / len(uv), "ms a scene"),
         ("AGR and targets of a training batch, 32 scenes at 32 x 60", 1000 * batch, "ms"),
         ("10 000 poses", seconds(lambda: sample_poses(people, "all", g), 3), "s"),
