@@ -4,7 +4,6 @@ A file holds weights and facts: sizes of the networks, how they were trained, on
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
@@ -62,7 +61,7 @@ def make(course, batches, path, resume=False, device="cpu", facts=None, label="s
         part: {"steps": h.steps, "samples": h.samples, "seconds": round(h.seconds, 1), "device": h.device} for part, h in histories.items()
     }
     losses = {part: {k: [float(f"{v:.4g}") for v in series] for k, series in h.losses.items()} for part, h in histories.items()}
-    known = {"training": trained, "losses": losses, "at": {part: h.at for part, h in histories.items()}, "plan": asdict(course.together),
+    known = {"training": trained, "losses": losses, "at": {part: h.at for part, h in histories.items()},
              "course": json.loads(json.dumps(asdict(course))), "poses": batches.data.sources["poses"],
              "cameras": batches.data.sources["cameras"], "frame": batches.frame,
              "range": trained_range(batches), "calibration": asdict(Calibration.of(batches.data.scenes(1024, batches.seed), model.sizes)),
@@ -137,7 +136,7 @@ def cached(course, batches, folder=None, label="second stage", device="cpu", fac
     folder = Path(folder or results.ROOT / "runs" / "cache" / "nets")
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{key}.safetensors"
-    with _alone(folder / f".{key}.lock"):
+    with results.locked(path):
         if path.exists():
             with contextlib.suppress(InputError):
                 return load(path, device)
@@ -155,10 +154,3 @@ def code_hash():
         for file in sorted(p for p in path.glob("*.py") if p.name not in PICTURES) if path.is_dir() else [path]:
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-@contextlib.contextmanager
-def _alone(path):
-    with open(path, "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -75,7 +75,7 @@ def append(path, rows):
     fresh = [_checked(r, "row") for r in rows]
     path.parent.mkdir(parents=True, exist_ok=True)
     mine = {(os.getpid(), str(path.resolve()), _part(r, KEY)) for r in fresh}
-    with _locked(path):
+    with locked(path):
         replaced = {key for _, _, key in mine - _written}
         again = {_part(r, IDENTITY) for r in fresh}
         old = [r for r in _read(path) if _part(r, KEY) not in replaced and _part(r, IDENTITY) not in again] if path.exists() else []
@@ -172,7 +172,8 @@ def write_atomic(path, content):
 
 
 @contextlib.contextmanager
-def _locked(path):
+def locked(path):
+    """Alone with a file, among processes: the second waits, and a dead one holds nothing."""
     with open(path.with_name(f".{path.name}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel when the process dies
         yield

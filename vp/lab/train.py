@@ -10,6 +10,7 @@ Several processes (torchrun) share each batch: process r of w takes its r-th par
 
 import contextlib
 import copy
+import io
 import math
 import os
 import signal
@@ -23,6 +24,7 @@ import torch
 from torch import distributed
 
 from vp.errors import InputError
+from vp.lab.results import write_atomic
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def train(objective, batch_of, plan, path=None, resume=False, device=None, label
                 history.at.append(step + 1)
                 for name, value in losses.items():
                     history.losses.setdefault(name, []).append(float(value.detach()))
-                line.show(history, losses, plan, first)
+                line.show(history, losses, plan)
             if now and state.path and time.perf_counter() - saved > every:  # what is saved has been found finite
                 state.save(step + 1)
                 saved = time.perf_counter()
@@ -177,14 +179,9 @@ class _State:
             "average": self.average.state_dict() if self.average else None,
         }  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
-            torch.save(content, temporary)
-            with temporary.open("r+b") as f:
-                os.fsync(f.fileno())
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write_atomic(self.path, buffer.getvalue())
 
     def load(self, device):
         """The step to go on with."""
@@ -271,10 +268,9 @@ class Line:
         self.label, self.stream = label, stream or sys.stderr
         self.quiet, self.text, self.last = bool(rank) or label is None, "", 0.0
 
-    def show(self, history, losses, plan, first):
+    def show(self, history, losses, plan):
         """Write it anew, at most twice a second."""
-        done = history.steps - first
-        if self.quiet or done < 1:
+        if self.quiet:
             return
         each = history.seconds / history.steps
         left = (plan.steps - history.steps) * each
