@@ -102,6 +102,64 @@ def check_repair(function):
     return _check(function, [({"R": R}, R), ({"R": mirrored}, R)], "")
 
 
+def check_camera_of_rule(function):
+    """04: function(a, b) -> pitch degree and height mm above the roots, of the camera whose rule is 1/d = a + b v."""
+    cases = []
+    for pitch, above in ((23.6, 1500.0), (50.4, 2490.0), (-4.6, 300.0)):
+        theta = math.radians(pitch)
+        cases.append(({"a": math.sin(theta) / above, "b": math.cos(theta) / above}, np.array([pitch, above])))
+    return _check(function, cases, "(°, mm)")
+
+
+def check_said_depth(function):
+    """04: function(d, z, height, pitch, learned_height, learned_pitch) -> depth mm that a rule of another camera reads off the row."""
+    level, steep = math.radians(-5), math.radians(24)
+    cases = [
+        ({"d": 3000.0, "z": 900.0, "height": 2400.0, "pitch": steep, "learned_height": 2400.0, "learned_pitch": steep}, 3000.0),
+        ({"d": 4000.0, "z": 900.0, "height": 1300.0, "pitch": 0.0, "learned_height": 2400.0, "learned_pitch": 0.0}, 15000.0),
+    ]
+    v = (500.0 / 3000.0 - math.sin(level)) / math.cos(level)
+    said = 1600.0 / (math.sin(steep) + v * math.cos(steep))
+    one = {"d": 3000.0, "z": 800.0, "height": 1300.0, "pitch": level, "learned_height": 2400.0, "learned_pitch": steep}
+    return _check(function, [*cases, (one, said)], "mm")
+
+
+def check_off_over_on(function):
+    """04: function(table) -> (C,) error off the camera over that on it, of mean errors, training cameras down and test cameras across."""
+    cases = [
+        ({"table": [[100.0, 300.0, 50.0], [200.0, 100.0, 150.0], [400.0, 500.0, 100.0]]}, [3.0, 4.0, 1.0]),
+        ({"table": [[50.0, 80.0], [200.0, 40.0]]}, [4.0, 2.0]),
+    ]
+    return _check(function, cases, "")
+
+
+def check_times_seen(function):
+    """05: function(steps, batch, share, pictures) -> how often each of `pictures` is seen when `share` of the samples are of its kind."""
+    cases = [
+        ({"steps": 600, "batch": 16, "share": 1.0, "pictures": 1200}, 8.0),
+        ({"steps": 600, "batch": 16, "share": 0.5, "pictures": 600}, 8.0),
+        ({"steps": 600, "batch": 16, "share": 0.5, "pictures": 1200}, 4.0),
+    ]
+    return _check(function, cases, "times")
+
+
+def check_composite(function):
+    """05: function(picture, mask, background) -> picture (H, W, 3) with the background's pixels where mask (H, W) is 0 and not 1."""
+    picture, background, mask = np.arange(9.0).reshape(1, 3, 3) / 9, np.full((1, 3, 3), 0.5), np.array([[1, 0, 1]])
+    expected = picture.copy()
+    expected[0, 1] = 0.5
+    return _check(function, [({"picture": picture, "mask": mask, "background": background}, expected)], "")
+
+
+def check_times_larger(function):
+    """05: function(green, unseen) -> mean error before unseen backgrounds over that before green, of errors (N,) mm with a sign."""
+    cases = [
+        ({"green": [-100.0, 100.0, 1.0], "unseen": [300.0, 200.0, -103.0]}, 3.0),
+        ({"green": [50.0, -50.0], "unseen": [-25.0, 25.0]}, 0.5),
+    ]
+    return _check(function, cases, "")
+
+
 def check_gaussian(function):
     """07: function(x, u, sigma) -> value of one Gaussian of height 1 at position x (2,) for a joint at u (2,), px."""
     cases = [
@@ -162,3 +220,18 @@ def check_offset(function):
         return {k: height * math.exp(-((x - at) ** 2) / (2 * width**2)) for k, x in zip("abc", (-1, 0, 1))}
 
     return _check(function, [(scores(*case), case[0]) for case in ((0.3, 0.8, 1.0), (-0.45, 1.5, 0.6), (0.0, 1.0, 0.9))], "voxels")
+
+
+def check_covered(function):
+    """06: function(test, bank, radius) -> share of test bodies (N, J, 3) with one of the bank (M, J, 3) within radius, mean over joints."""
+    rng = np.random.default_rng(6)
+    test, bank = rng.normal(0, 60, (5, 4, 3)), rng.normal(0, 60, (7, 4, 3))
+    nearest = np.array([min(np.linalg.norm(b - t, axis=-1).mean() for b in bank) for t in test])
+    cases = [({"test": test, "bank": bank, "radius": r}, (nearest <= r).mean()) for r in np.sort(nearest)[[0, 2, 3]] + 1e-3]
+    return _check(function, cases, "")
+
+
+def check_error_of_posture(function):
+    """06: function(d, gamma, known) -> signed error in depth, mm, of a method that takes everybody for factor `known`."""
+    cases = [({"d": d, "gamma": g, "known": k}, d * (k / g - 1)) for d, g, k in ((4000.0, 0.75, 1.0), (3000.0, 1.15, 1.0), (5000.0, 0.9, 0.8))]
+    return _check(function, cases, "mm")

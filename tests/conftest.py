@@ -1,10 +1,12 @@
-"""Shared by all tests: one torch thread, reference numbers and sample data from the folder that lies beside the repository, `close`."""
+"""Shared by all tests: one torch thread, reference numbers and sample data from the folder that lies beside the repository, helpers."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from vp.camera import Camera
 
 torch.set_num_threads(1)
 
@@ -52,3 +54,9 @@ def close(a, b, tol, name=""):
     assert a.shape == b.shape, name
     assert np.isfinite(a).all(), name
     np.testing.assert_allclose(a, b, rtol=0, atol=tol, err_msg=name)
+
+
+def looking_in(B=2, distance=5000.0, up=0.4):
+    """Cameras (batch of B), 1 radian apart on a circle of `distance` mm, `up` times that high, all looking at (0, 0, 900)."""
+    turn = torch.arange(B) * 1.0
+    return Camera.look_at(torch.stack([turn.cos(), turn.sin(), up + 0 * turn], -1) * distance, [0.0, 0.0, 900.0]).to(torch.float32)

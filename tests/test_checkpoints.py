@@ -257,12 +257,12 @@ def test_convert_command(tmp_path, both, capsys):
     assert "no such file" in capsys.readouterr().err
 
 
-def test_nets_load_safetensors_only_when_a_file_is_touched():
+def test_nets_load_safetensors_only_when_a_file_is_touched_and_never_the_lab():
     import subprocess
     import sys
 
-    code = "import sys, vp.nets.checkpoints; print('safetensors' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    code = "import sys, vp.nets.checkpoints; print('safetensors' in sys.modules, 'vp.lab' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False False\n"
 
 
 def test_modules_are_state_dicts_too(tmp_path):

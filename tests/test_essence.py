@@ -1,6 +1,7 @@
 """essence.ipynb: short, self-contained, and the same functions as the library's."""
 
 import ast
+import inspect
 import json
 import math
 
@@ -67,6 +68,28 @@ def scene(ns):
 
 
 MAP = (56, 32)
+
+
+def test_sizes_are_those_of_profile_quick(ns):
+    """They are written out in the notebook and must not drift from the library's."""
+    from vp.lab.profiles import SMALL, WEIGHTS
+
+    assert ((ns["W"], ns["H"]), ns["STRIDE"], ns["JOINTS"]) == (SMALL.map, SMALL.stride, SMALL.joints)
+    cube = Grid((0.0, 0.0, 0.0), (SMALL.pen_size,) * 3, (SMALL.pen_bins,) * 3)
+    for voxels, grid in ((ns["SPACE"], SMALL.grid), (ns["CUBE"], cube)):
+        assert voxels.shape[:3] == grid.bins
+        torch.testing.assert_close(voxels.flatten(0, 2), grid.points(), atol=0.01, rtol=0)
+    assert inspect.signature(ns["unproject"]).parameters["sigma"].default == SMALL.sigma
+    model = ns["SecondStage"]()
+    assert model.sharpness.item() == SMALL.skip * SMALL.beta
+    view = ns["View"](ns["test_world"].scenes(1, 3).camera)
+    model.de.forward = lambda heatmaps: torch.zeros(1, 1, *SMALL.map[::-1])
+    factor = SMALL.stride * float(view.f.prod(-1).sqrt())
+    assert float(model.depth(torch.zeros(1), view)[0, 0, 0]) == pytest.approx(SMALL.de_bias * factor)
+    loss = next(source for source in METHOD if "def loss_of" in source)
+    for weight, written in ((WEIGHTS.depth, "1e-3 *"), (WEIGHTS.volume, "1000 *"), (WEIGHTS.pose, "1e-2 *")):
+        assert written in loss
+        assert float(written[:-2]) == weight
 
 
 def test_frame_and_projection(ns, scene):

@@ -1,4 +1,4 @@
-"""Evaluation: scores and reference levels against hand-made answers, merging of windows, files of models, `vp evaluate` end to end."""
+"""Evaluation: scores and reference levels against hand-made answers, files of models, `vp evaluate` end to end."""
 
 import json
 import math
@@ -16,11 +16,10 @@ from vp.__main__ import main
 from vp.camera import Camera
 from vp.errors import InputError
 from vp.lab import models
-from vp.lab.evaluate import Answers, Calibration, answers, at_root, joined, levels, measure, same_people, score, stack, table
+from vp.lab.evaluate import Answers, Calibration, at_root, joined, levels, measure, same_people, score, stack, table
 from vp.lab.evaluation import evaluate, source
-from vp.lab.infer import Poses, infer, merged, one_person, unexplained
 from vp.lab.second_stage import Batches, misjudged, world
-from vp.nets.ren import ROOT, Detections
+from vp.nets.ren import ROOT
 from vp.nets.virtualpose import Sizes, VirtualPose
 from vp.space import Frame
 from vp.world.agr import Noise, synthesise
@@ -143,89 +142,6 @@ def test_calibration_is_that_of_the_scenes(data):
     agr, t = targets(many)
     row = score(levels(many, agr, t, TINY, known)["box size"], many, t.mask)
     assert abs(float(np.median(row.root[:, 2]))) < 100, "half are too near, half too far"
-
-
-# ---- windows -----------------------------------------------------------------------------------------------------------------------------
-
-
-def poses(roots, scores, window=0.0):
-    roots = torch.tensor([roots], dtype=torch.float32)
-    scores = torch.tensor([scores])
-    joints = roots[:, :, None].expand(-1, -1, 15, -1).clone()
-    return Poses(joints, roots, roots.clone(), scores, scores > 0, torch.full_like(scores, window))
-
-
-def test_merging_keeps_the_better_answer_of_each_person():
-    near = poses([[0.0, 0, 4000], [500, 0, 9000], [0, 0, 0]], [0.9, 0.3, 0.0])
-    far = poses([[620.0, 0, 10500], [-3000, 0, 12000], [10, 0, 4100]], [0.8, 0.7, 0.2], 6500.0)
-    out = merged(near, far)
-    assert out.valid.tolist() == [[True, True, True]]
-    assert out.roots[0, :, 2].tolist() == [4000, 10500, 12000]
-    assert out.window[0].tolist() == [0, 6500, 6500]
-    assert out.scores[0].tolist() == pytest.approx([0.9, 0.8, 0.7])
-
-
-def test_one_person():
-    a = torch.tensor([0.0, 0.0, 5000.0])
-    for other, same in (([0.0, 0, 6000], True), ([0, 0, 9000], False), ([600, 0, 5000], False), ([200, 100, 5200], True)):
-        assert bool(one_person(a, torch.tensor(other, dtype=torch.float32))) is same
-
-
-def test_unexplained():
-    camera = Camera.from_angles([0.0], [0.0], centre=[(0.0, 0.0, 1500.0)], focal=1000.0, size=(960, 512))
-    answer = poses([[0.0, 0, 5000]], [0.9])
-    centre = camera.fit(240, 128).c[0].float()
-    roots = torch.stack([centre, centre + 20, centre + 40])[None]
-    found = Detections(torch.zeros(1, 3, 4), torch.ones(1, 3), torch.ones(1, 3), roots, torch.tensor([[True, True, False]]))
-    assert unexplained(answer, found, camera, (240, 128)).tolist() == [[False, True, False]]
-
-
-def test_further_windows_find_who_is_farther(data):
-    """A network that finds every person of its space by the truth: with one window those beyond 9 m are missed, with two they are not."""
-    far = data.scenes(4, 1)
-    shift = far.camera.R[:, 2] * torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
-    shift = (shift / shift.norm(dim=-1, keepdim=True) * 5000.0).float()
-    far = replace(far, joints=far.joints + shift[:, None, None])
-    _, t = targets(far)
-
-    class Oracle(VirtualPose):
-        def forward(self, heatmaps, box_map, camera, factor=None, choose=None, grid=None):
-            e = super().forward(heatmaps, box_map, camera, factor, choose, grid)
-            cam = far.camera.to_camera(far.joints[:, :, ROOT])
-            here = camera.to_world(cam)
-            inside = t.mask & self.sizes.grid.holds(here)
-            P, K = here.shape[1], e.valid.shape[1]
-            pad = torch.nn.functional.pad
-            roots = pad(here, (0, 0, 0, K - P))
-            valid = pad(inside, (0, K - P))
-            uv = camera.fit(*self.sizes.map).project(here)[0].nan_to_num(-99)
-            seen = replace(e.detections, roots=pad(uv, (0, 0, 0, K - P)), valid=pad(t.mask, (0, K - P)))
-            return replace(e, roots=roots, joints=roots[:, :, None].expand(-1, -1, 15, -1), scores=valid.float(), valid=valid,
-                           detections=seen)  # fmt: skip
-
-    model = Oracle(TINY)
-    agr, _ = targets(far)
-    found = {w: infer(model, agr.heatmaps, agr.box_map, far.camera, windows=w) for w in (1, 3)}
-    beyond = t.depth[t.mask] > 11_000
-    assert beyond.any()
-    assert int(found[1].poses.valid.sum()) < int(t.mask.sum())
-    assert int(found[3].poses.valid.sum()) == int(t.mask.sum())
-    assert not found[3].unexplained.any()
-    rows = score(answers(found[3])["REN"], far, t.mask)
-    assert rows.found.all()
-    assert np.abs(rows.root).max() < 1.0, "positions come back in the camera frame, whatever the window"
-
-
-def test_an_answer_depends_on_no_other_image(trained, data):
-    """One image that needs further windows changes nothing in the others: batch = single."""
-    model, scenes = trained.model, data.scenes(6, 2)
-    agr, _ = targets(scenes)
-    together = infer(model, agr.heatmaps, agr.box_map, scenes.camera).poses
-    for i in range(6):
-        one = infer(model, agr.heatmaps[i : i + 1], agr.box_map[i : i + 1], scenes.camera[i : i + 1]).poses
-        n = int(one.valid.sum())
-        assert n == int(together.valid[i].sum())
-        assert torch.allclose(one.roots[0, :n], together.roots[i, :n], atol=0.5)
 
 
 # ---- what reaches the networks ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "notebooks"), str(ROOT / "notebooks" / "solutions")]
 import agr  # noqa: E402
+import backgrounds  # noqa: E402
+import camera_views  # noqa: E402
 import exercises  # noqa: E402
+import human_poses  # noqa: E402
 import pinhole_depth  # noqa: E402
 import pose_estimation  # noqa: E402
 import poses_and_cameras  # noqa: E402
@@ -24,6 +27,12 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_depth_error": (pinhole_depth.depth_error, lambda d, spread: d * (1 + spread)),  # the depth, not its error
     "check_floor_depth": (pinhole_depth.floor_depth, lambda f, height, theta, v: height / (math.sin(theta) + v / f)),  # small angles
     "check_posture_factor": (poses_and_cameras.posture_factor, lambda z, h_real: (z.max() - z.min()) / h_real),  # NaN spreads
+    "check_camera_of_rule": (camera_views.camera_of_rule, lambda a, b: (math.degrees(math.atan2(b, a)), 1 / math.hypot(a, b))),
+    "check_said_depth": (camera_views.said_depth, lambda d, z, h, p, lh, lp: d * (lh - z) / (h - z)),  # forgot the pitch
+    "check_off_over_on": (camera_views.off_over_on, lambda t: (t.sum(1) - np.diag(t)) / (len(t) - 1) / np.diag(t)),  # rows, not columns
+    "check_times_seen": (backgrounds.times_seen, lambda steps, batch, share, pictures: steps * batch / pictures),  # forgot the share
+    "check_composite": (backgrounds.composite, lambda picture, mask, background: np.where(mask[..., None], background, picture)),
+    "check_times_larger": (backgrounds.times_larger, lambda green, unseen: np.mean(np.abs(unseen) / np.abs(green))),  # mean of ratios
     "check_gaussian": (agr.gaussian, lambda x, u, sigma: math.exp(-math.dist(x, u) / (2 * sigma**2))),  # forgot the square
     "check_box_distances": (agr.box_distances, lambda root, box: [box[2] - root[0], box[3] - root[1], root[0] - box[0], root[1] - box[1]]),
     "check_soft_argmax_1d": (  # forgot beta
@@ -34,6 +43,10 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_depth_in_mm": (root_estimation.depth_in_mm, lambda d, f, k: d * f),  # forgot the scale
     "check_gate": (root_estimation.gate_of_voxel, lambda z, box, depths, sigma: sum(box * np.exp(-((z - depths) ** 2) / 2 / sigma**2))),
     "check_offset": (root_estimation.offset, lambda a, b, c: (c - a) / (a + b + c)),  # the centre of mass hardly leaves the middle
+    "check_covered": (  # every joint near, not their mean
+        human_poses.covered, lambda test, bank, r: (np.linalg.norm(test[:, None] - bank, axis=-1).max(-1).min(1) <= r).mean()
+    ),
+    "check_error_of_posture": (human_poses.error_of_posture, lambda d, gamma, known: d * (gamma / known - 1)),  # the wrong way round
 }
 
 

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from conftest import close
+from conftest import close, looking_in
 from torch import nn
 
 from vp import published_stage as published
-from vp.camera import Camera
 from vp.nets.pen import PEN, soft_argmax
 from vp.nets.unproject import positions
 from vp.space import Grid
@@ -18,16 +17,11 @@ def rng(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def camera(B=3):
-    turn = torch.arange(B) * 1.0
-    return Camera.look_at(torch.stack([turn.cos(), turn.sin(), 0.3 + 0 * turn], -1) * 4000, [0.0, 0.0, 900.0]).to(torch.float32)
-
-
 def batch(B=3, K=4, J=3):
     maps = torch.rand(B, J, 32, 60, generator=rng(1))
     centres = torch.randn(B, K, 3, generator=rng(2)) * 400 + torch.tensor([0.0, 0, 900])
     valid = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 0]], dtype=torch.bool)
-    return maps, camera(B), centres, valid
+    return maps, looking_in(B, 4000, 0.3), centres, valid
 
 
 def test_soft_argmax_by_hand():

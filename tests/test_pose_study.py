@@ -148,6 +148,32 @@ def test_sharpened_leaves_the_network_as_it_was(untrained):
     assert [r["method"] for r in pose_study.sharpened_rows(found, None)][::2] == ["soft-argmax", "arg-max"]
 
 
+def test_what_pen_learns_from(untrained, monkeypatch):
+    """The other arm is the variant "candidates" on the same scenes; both are scored on the people whom all methods of both found."""
+    scenes, asked = [world(split="test").scenes(8, 1)], []
+    other = Trained(VirtualPose(untrained.model.sizes, None, torch.Generator().manual_seed(1)).eval(), untrained.facts, None)
+    other.model.ren.net = untrained.model.ren.net
+    monkeypatch.setattr(study, "second_stage", lambda *what: asked.append(what) or other)
+    mine = study.errors(untrained, scenes)
+    assert list(pose_study.taught(untrained, mine, scenes, "paper", 4)) == ["candidates"], "trained the published way to begin with"
+    assert asked == []
+    arms = pose_study.taught(untrained, mine, scenes, "smoke", 4)
+    assert asked == [("smoke", 4, "candidates")]
+    assert {way: net for way, (net, _) in arms.items()} == {"both": untrained, "candidates": other}
+    theirs = arms["candidates"][1]
+    lost = study.common(mine, theirs).argmax()
+    theirs["REN"].found[lost] = False  # by one method of one arm
+    among = study.common(mine, theirs)
+    assert not among[lost]
+    assert study.common(mine)[lost]
+    rows = {(r["train"], r["method"], r["metric"]): r for r in pose_study.taught_rows(arms, seed=0)}
+    assert 0 < rows["both", "REN+PEN", "mpjpe"]["n"] == among.sum()
+    for way, (_, people) in arms.items():
+        assert rows[way, "REN+PEN", "mpjpe"]["value"] == pytest.approx(people["REN+PEN"].mpjpe()[among].mean())
+        assert len(rows[way, "REN", "mrpe_z"]["per_scene"]) == among.sum()
+    assert rows["both", "REN+PEN", "mpjpe"]["value"] != rows["candidates", "REN+PEN", "mpjpe"]["value"]
+
+
 def test_one_scene_is_in_the_frame_ahead(untrained):
     blocks = [world(split="test").scenes(4, 1), world(split="test").scenes(4, 1, start=4)]
     measured = study.errors(untrained, blocks)

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
-from conftest import close
+from conftest import close, looking_in
 from torch import nn
 
-from vp.camera import Camera
 from vp.nets.ren import DE, REN, ROOT, candidates, decode, detected_roots, nearest_root
 from vp.nets.unproject import depth_gate, positions, unproject
 from vp.skeleton import JOINTS_15, JOINTS_17
@@ -18,11 +17,6 @@ GRID = Grid((0.0, 0.0, 1000.0), (6000.0, 6000.0, 2000.0), (12, 12, 8))
 
 def rng(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-def camera(B=2):
-    turn = torch.arange(B) * 1.0
-    return Camera.look_at(torch.stack([turn.cos(), turn.sin(), 0.4 + 0 * turn], -1) * 5000, [0.0, 0.0, 900.0]).to(torch.float32)
 
 
 def scene(B=2, P=3, seed=0):
@@ -90,7 +84,7 @@ def test_decode_lets_the_gradient_to_the_depth_map():
 
 
 def test_detected_roots_project_back():
-    a, cam = scene(), camera()
+    a, cam = scene(), looking_in()
     found = decode(a.heatmaps[:, ROOT], a.box_map, torch.full((2, 32, 60), 4500.0))
     uv, depth, _ = cam.fit(*MAP).project(detected_roots(found, cam, MAP))
     close(uv[found.valid], found.roots[found.valid], 1e-2)
@@ -180,7 +174,7 @@ class Sum(nn.Module):
 
 
 def test_ren_is_the_sum_of_its_parts():
-    a, cam, factor = scene(), camera(), torch.tensor([700.0, 750.0])
+    a, cam, factor = scene(), looking_in(), torch.tensor([700.0, 750.0])
     ren = REN(15, GRID, de=Depths(), net=Sum())
     out = ren(a.heatmaps, a.box_map, cam, factor)
     found = decode(a.heatmaps[:, ROOT], a.box_map, torch.full((2, 32, 60), 6.0) * factor[:, None, None])
@@ -200,7 +194,7 @@ def test_ren_is_the_sum_of_its_parts():
 
 def test_the_volume_teaches_the_depth():
     """Eq. 6's gradient reaches the DE through the gate: numerical derivative of the sum of the volume by the DE's one weight."""
-    a, cam, factor = scene(1), camera(1), torch.tensor([700.0])
+    a, cam, factor = scene(1), looking_in(1), torch.tensor([700.0])
     ren = REN(15, GRID, sigma=500.0, de=Depths(), net=Sum()).double()
     cam, maps = cam.to(torch.float64), (a.heatmaps.double(), a.box_map.double())
 
@@ -220,7 +214,7 @@ def test_the_volume_teaches_the_depth():
 def test_nobody_in_any_image():
     maps, box_map = torch.zeros(2, 15, 32, 60), torch.zeros(2, 4, 32, 60)
     ren = REN(15, GRID, de=Depths(), net=Sum())
-    out = ren(maps, box_map, camera(), torch.tensor([700.0, 700.0]))
+    out = ren(maps, box_map, looking_in(), torch.tensor([700.0, 700.0]))
     assert not out.detections.valid.any()
     assert (out.cube_in == 0).all()
     assert not candidates(out.volume, GRID).valid.any()

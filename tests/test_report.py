@@ -113,6 +113,44 @@ def test_the_figure_is_a_picture_of_the_numbers():
     assert (one != moved).any()
 
 
+def drawn(rows, monkeypatch):
+    """The panels of the figure of these rows: [(names of its lines, values, label, scale)]."""
+    from matplotlib.figure import Figure
+
+    seen = []
+
+    def keep(fig, *_, **__):
+        for ax in fig.axes:
+            dots = [x for x in ax.lines if x.get_marker() == "o" and len(x.get_xdata())]
+            at = {round(float(x.get_ydata()[0]), 3): float(x.get_xdata()[0]) for x in dots}
+            texts = [t.get_text() for t in ax.get_yticklabels()]
+            seen.append((texts, [at[y] for y in sorted(at)], ax.get_xlabel(), ax.get_xscale()))
+
+    monkeypatch.setattr(Figure, "savefig", keep)
+    report.figure("x", report.summarise(rows))
+    return seen
+
+
+def test_lines_have_readable_names_in_the_order_of_their_numbers(monkeypatch):
+    sharp = [results.row("x", "e", v, "mm", method=f"beta {b}") for b, v in ((100, 7.0), (5, 565.0), (20, 0.05), (1000, 15.0))]
+    ((names, values, label, scale),) = drawn(sharp, monkeypatch)
+    assert names == ["beta 5", "beta 20", "beta 100", "beta 1000"]
+    assert values == [565.0, 0.05, 7.0, 15.0]
+    assert (label, scale) == ("e (mm, logarithmic)", "log")
+    ((_, _, label, scale),) = drawn(sharp[::3], monkeypatch)
+    assert (label, scale) == ("e (mm)", "linear"), "less than a hundredfold"
+    trained = [results.row("x", "e", 1.0, method=m, steps=s) for m, s in (("DE", 900), ("REN", 900), ("box size", None))]
+    assert drawn(trained, monkeypatch)[0][0] == ["DE", "REN", "box size"]
+    assert drawn([*trained, results.row("x", "e", 2.0, method="DE", steps=50)], monkeypatch)[0][0][:2] == ["DE, 50 steps", "DE, 900 steps"]
+    tests = [results.row("x", "e", 1.0, test=t) for t in ("height 100 mm", "height 25 mm", "-10 to 0°", "0 to 10°")]
+    assert [c["test"] for c in report.summarise(tests)] == ["-10 to 0°", "0 to 10°", "height 25 mm", "height 100 mm"]
+
+
+def test_a_panel_has_no_empty_lines(monkeypatch):
+    rows = [results.row("x", metric, 1.0, method=m) for metric, m in (("e", "DE"), ("e", "PEN"), ("f", "PEN"))]
+    assert [names for names, *_ in drawn(rows, monkeypatch)] == [["DE", "PEN"], ["PEN"]]
+
+
 def test_no_rows_is_one_line_and_writes_nothing(tmp_path, capsys):
     assert report.main([str(tmp_path)], str(tmp_path / "out")) == 0
     said = capsys.readouterr().out

@@ -52,12 +52,15 @@ def people(z_errors, found=None, poses=False, joints=15):
 
 
 def test_variants_differ_in_one_thing():
-    base, naive, camera = (asdict(study.course("quick", 3, v)) for v in study.VARIANTS)
+    base, naive, camera, candidates = (asdict(study.course("quick", 3, v)) for v in study.VARIANTS)
     assert base == asdict(profiles.resolve("quick").course(3))
     assert {k for k in base if base[k] != naive[k]} == {"sizes"}
     assert {k for k in base["sizes"] if base["sizes"][k] != naive["sizes"][k]} == {"naive"}
     assert {k for k in base if base[k] != camera[k]} - {"windows"} == {"sizes", "frame"}
     assert {k for k in base["sizes"] if base["sizes"][k] != camera["sizes"][k]} == {"space_centre", "space_size", "space_bins"}
+    assert {k for k in base if base[k] != candidates[k]} == {"pen_on"}
+    assert (base["pen_on"], candidates["pen_on"]) == ("both", "candidates")
+    assert study.course("paper", 3, "candidates") == study.course("paper", 3), "the published way to begin with"
     with pytest.raises(ValueError, match="no variant"):
         study.course("quick", 0, "moon")
 
@@ -151,16 +154,20 @@ def test_claims_are_judged_on_these_rows():
     base = [list(rng.normal(0, 100, 2)) for _ in range(40)]
     worse = people([[x + math.copysign(150, x) for x in scene] for scene in base])
     better = people(base, poses=True)
-    methods = ("DE", "box size", "REN")
+    methods = ("DE", "box size", "REN", "REN (voxels)")
+    ids = ("ren-de", "ren-de-subvoxel", "ren-box", "depth-based", "ground-plane")
     about = {"seed": 0, "profile": "quick"}
     for order, verdict in (((worse, worse, better), "holds"), ((better, better, worse), "fails"), ((worse, worse, worse), "fails")):
-        rows = study.rows(dict(zip(methods, order)), "root estimation", **about)
+        rows = study.rows(dict(zip(methods, (*order, order[2]))), "root estimation", **about)
         for name, side in (("depth-based", order[2]), ("naive", order[0])):
             rows += study.rows({"REN+PEN": side}, "projection", train=name, **about)
         for name, side in (("world-aligned", order[2]), ("camera-aligned", order[0])):
             rows += study.rows({"REN": side}, "alignment", train=name, **about)
-        got = {i: claims.judge(claims.ALL[i], rows).verdict for i in ("ren-de", "ren-box", "depth-based", "ground-plane")}
+        got = {i: claims.judge(claims.ALL[i], rows).verdict for i in ids}
         assert set(got.values()) == {verdict}, got
+    rows = study.rows(dict(zip(methods, (worse, worse, better, worse))), "root estimation", **about)
+    got = [claims.judge(claims.ALL[i], rows).verdict for i in ids[:2]]
+    assert got == ["fails", "holds"], "the paper's REN is that of the voxels"
 
 
 def test_table_shows_the_paper_beside():
@@ -169,6 +176,16 @@ def test_table_shows_the_paper_beside():
     line = next(x for x in text.splitlines() if x.startswith("| DE"))
     assert [c.strip() for c in line.strip("|").split("|")][1:] == ["200 [100, 300]", "200", "1.000", "245.4"]
     assert "2 people" in text
+
+
+def test_the_papers_ren_stands_beside_the_voxels():
+    """Table 4 (b): 93.6 mm on Panoptic, 165.0 on MuPoTS; what is read between the voxels has no number in the paper."""
+    assert study.printed("Panoptic") == {"DE": 104.1, "REN (voxels)": 93.6, "REN+PEN": 86.0}
+    assert study.printed("MuPoTS")["REN (voxels)"] == 165.0
+    assert study.printed("MuPoTS", "projection") == {"depth-based": 159.8, "naive": 210.5}
+    rows = study.rows({"REN (voxels)": people([[100], [300]]), "REN": people([[50], [70]])}, "x")
+    lines = study.table(rows, [("Panoptic", study.printed("Panoptic"))]).splitlines()[2:4]
+    assert [(x.split("|")[1].strip(), x.split("|")[-2].strip()) for x in lines] == [("REN (voxels)", "93.6"), ("REN", "–")]
 
 
 # ---- where errors come from ------------------------------------------------------------------------------------------------------------
@@ -215,15 +232,22 @@ def test_bins_are_the_naive_means(scenes):
             assert line["value"] == pytest.approx(sum(here) / len(here))
             assert line["lo"] < line["value"] < line["hi"]
     assert [x["bin"] for x in cuts["depth"][0]] == ["2 to 4 m", "4 to 6 m"]
-    postures = study.by_posture({"x": p}, about)
-    assert sum(x["n"] for x in postures) == len(p.view)
-    for line in postures:
-        assert line["n"] == sum(g == line["bin"] for g in about.posture)
-    assert [x["bin"] for x in study.by_depth({"x": p}, about)][:2] == ["2 to 3 m", "3 to 4 m"], "every metre, from the nearest on"
-    far = study.by_depth({"x": p}, about, (90_000, 91_000))
-    assert far[0]["n"] == 0
-    assert study.bin_rows(far, "x") == []
-    assert study.bin_rows(postures, "x")[0]["test"] == postures[0]["bin"]
+    postures = {x["bin"]: x["n"] for x in study.by_posture({"x": p}, about)}
+    counts = {g: int((about.posture == g).sum()) for g in study.POSTURES}
+    assert postures == {g: n for g, n in counts.items() if n >= study.LEAST}
+    assert len(postures) > 1
+    metres = {f"{m} to {m + 1} m": int((about.depth // 1000 == m).sum()) for m in range(20)}
+    assert {x["bin"]: x["n"] for x in study.by_depth({"x": p}, about)} == {b: n for b, n in metres.items() if n >= study.LEAST}
+    assert study.by_depth({"x": p}, about, (90_000, 91_000)) == []
+    assert [r["test"] for r in study.bin_rows(cuts["pitch"][0], "x")] == ["-10 to 20°", "20 to 55°"]
+
+
+def test_bins_of_fewer_than_ten_people_are_left_out():
+    p = people([[100.0 * i, -50.0] for i in range(12)])  # 24 people
+    groups = np.array([0] * 9 + [1] * 10 + [2] * 5)
+    assert [(x["bin"], x["n"]) for x in study.binned({"x": p}, ["nine", "ten", "five"], groups)] == [("ten", 10)]
+    among = np.arange(24) != 12
+    assert study.binned({"x": p}, ["nine", "ten", "five"], groups, among) == [], "counted among those that are asked for"
 
 
 # ---- wrong cameras ---------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ A network sees only the grid's own frame; `Frame` says where that is in the worl
 
 * the world itself (`Frame.world`): a volume that the user gives, as in CMU Panoptic;
 * `Frame.ahead`: level (gravity-aligned), turned with the camera and standing on the floor below it, so that nothing but the camera
-  has to be known: X forward, Y left, Z up, origin at the foot of the camera.  `start` moves it along X, to look farther away;
+  has to be known: X forward, Y left, Z up, origin at the foot of the camera.  `turn` turns it about the vertical through the camera, to
+  look aside, and `start` moves it along its X, to look farther away; X still runs along a ray of the camera's, seen from above;
 * `Frame.of_camera`: the camera's own axes, for the question what gravity is worth (X right, Y down, Z forward).
 """
 
@@ -62,9 +63,10 @@ class Frame:
         return cls(torch.eye(3).to(like).expand(B, 3, 3), torch.zeros(B, 3).to(like))
 
     @classmethod
-    def ahead(cls, camera, start=0.0, floor=0.0):
+    def ahead(cls, camera, start=0.0, floor=0.0, turn=0.0):
         """Level, below the camera (batch of B) on the floor Z = `floor` mm, X along its view; `start` (B,) mm farther along X.
 
+        turn (B,) radian: X is turned so far from the view, anticlockwise seen from above, before the frame is moved along it.
         A camera that looks straight down has no direction ahead; its upper image border points there then.
         """
         forward, up = camera.R[:, 2, :2], -camera.R[:, 1, :2]
@@ -73,6 +75,8 @@ class Frame:
         x = torch.nn.functional.pad(x / x.norm(dim=-1, keepdim=True), (0, 1))
         z = torch.zeros_like(x)
         z[:, 2] = 1.0
+        turn = torch.as_tensor(turn, dtype=x.dtype, device=x.device).reshape(-1, 1)
+        x = x * turn.cos() + torch.cross(z, x, dim=-1) * turn.sin()
         origin = camera.centre.clone()
         origin[:, 2] = floor
         axes = torch.stack([x, torch.cross(z, x, dim=-1), z], -1)

@@ -66,8 +66,15 @@ class Dataset:
     recorded: object = None
     backgrounds: ImageFolder | None = None
 
-    def scenes(self, n, seed=0, device="cpu", changed=None, start=0, camera=None):
-        """n `Scenes` (see `make_scenes`); camera: another specification than the split's own."""
+    def scenes(self, n, seed=0, device="cpu", changed=None, start=0, camera=None, through=None):
+        """n `Scenes` (see `make_scenes`); camera: another specification than the split's own.
+
+        through: a specification of cameras that look at the scenes made for the split's own ones: everybody stays where he is, but
+        perhaps not in view (a counterfactual, as `changed` is).
+        """
+        if through is not None:
+            other = self.scenes(n, seed, device, changed, start, through).camera
+            return replace(self.scenes(n, seed, device, changed, start, camera), camera=other)
         config = replace(self.twin.scenes, camera=camera or self.cameras or self.twin.scenes.camera)
         stream = (zlib.crc32(f"{self.twin.name} {self.twin.split}".encode()) << 20) + seed  # no two splits share a scene
         scenes = make_scenes(config, self.bank, self.people, n, stream, device, changed, start)
@@ -109,15 +116,16 @@ class Dataset:
                     sample.joints = sample.valid = sample.camera = None
                 yield sample
 
-    def rendered(self, n, seed=0, size=(240, 128), background=None, folder=None, limit=CACHE_BYTES):
+    def rendered(self, n, seed=0, size=(240, 128), background=None, folder=None, limit=CACHE_BYTES, through=None):
         """n rendered scenes as uint8 (n, 3, H, W), from the cache when they are there; folder: of the cache, default runs/cache.
 
-        The scenes are those of `scenes(n, seed)`.
+        The scenes are those of `scenes(n, seed, through=through)`.
         """
         own = background or self.backgrounds
         config = {"renderer": RENDERER, "twin": asdict(self.twin), "sources": self.sources,
                   "bank": fingerprint(self.bank), "n": n, "seed": seed, "size": size,
-                  "background": getattr(own, "fingerprint", own), "cameras": [c.to_dict() for c in self.cameras]}  # fmt: skip
+                  "background": getattr(own, "fingerprint", own), "cameras": [c.to_dict() for c in self.cameras],
+                  **({} if through is None else {"through": through if isinstance(through, str) else repr(through)})}  # fmt: skip
         key = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:20]
         folder = Path(folder or results.ROOT / "runs" / "cache")
         path = folder / f"{self.twin.name}-{self.twin.split}-{key}.npy"
@@ -129,7 +137,7 @@ class Dataset:
             pass
         parts = []
         for start in range(0, n, 64):
-            scenes = self.scenes(min(64, n - start), seed, start=start)
+            scenes = self.scenes(min(64, n - start), seed, start=start, through=through)
             parts.append((self.pictures(scenes, size, background) * 255).round().to(torch.uint8))
         images = torch.cat(parts)
         folder.mkdir(parents=True, exist_ok=True)

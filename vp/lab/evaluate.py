@@ -164,12 +164,12 @@ def joined(parts):
     return metrics.People(**{k: v[0] if k == "joints" else np.concatenate(v) for k, v in out.items()})
 
 
-def measure(model, batches, known, noise=None, seed=0, frame="ahead", windows=WINDOWS, stated=None, published=True):
+def measure(model, batches, known, noise=None, seed=0, frame="ahead", windows=WINDOWS, stated=None, published=True, look=None):
     """Errors of a model on `batches` (an iterable of scenes): {method: `metrics.People`} for POINTS and LEVELS; summary of the published
     protocol, or None.
 
     known: `Calibration`;  noise: of the AGR (None: clean);  stated: (scenes, generator) -> cameras as the model is told, default the true
-    ones.  Rows of all methods belong to the same people in the same order.
+    ones;  look: called with each `Inference` of the honest protocol.  Rows of all methods belong to the same people in the same order.
     """
     parts, way = {}, []
     s, device = model.sizes, next(model.parameters()).device
@@ -178,6 +178,8 @@ def measure(model, batches, known, noise=None, seed=0, frame="ahead", windows=WI
         agr, t = synthesise(scenes, s.map, noise, g, s.joints, None, s.stride)
         camera = scenes.camera if stated is None else stated(scenes, torch.Generator().manual_seed((seed << 20) + i))
         found = infer(model, agr.heatmaps, agr.box_map, camera, frame, windows)
+        if look is not None:
+            look(found)
         for name, a in (answers(found) | levels(scenes, agr, t, s, known)).items():
             parts.setdefault(name, []).append(score(a, scenes, t.mask))
         if published:

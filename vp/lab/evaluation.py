@@ -80,8 +80,10 @@ def _specification(dataset, cameras):
 
 
 def evaluate(trained, batches, noise="clean", seed=0, sources=None, **options):
-    """The report of `vp evaluate`, a dict fit for JSON: mrpe_z, mrpe, mpjpe (mm), recall, n of REN+PEN by the honest protocol; "methods"
-    and "levels" with the same and an interval; "published": that protocol's means; where everything came from; warnings.
+    """The report of `vp evaluate`, a dict fit for JSON: mrpe_z, mrpe, mpjpe (mm), recall, n of REN+PEN by the honest protocol; "methods":
+    the same with an interval, reference levels among them; "published": that protocol's means; "windows": of the honest protocol, the
+    numbers of people detected on the maps ("detected"), of those left without a pose ("unexplained"), of windows beyond the first of each
+    image ("further") and of poses that came from these ("poses_from_further"); where everything came from; warnings.
 
     options: see `measure`.
     """
@@ -94,22 +96,42 @@ def evaluate(trained, batches, noise="clean", seed=0, sources=None, **options):
         warnings.append("weights without calibration: the levels that need one are left out")
     if (sources or {}).get("poses") not in (None, "twin", "virtual", "procedural") and sources["poses"] in str(trained.facts.get("poses")):
         warnings.append(f"the weights were trained on poses of {sources['poses']}")
-    watched = _watch(batches, trained.facts, warnings)
+    looked = Windows()
+    watched = _watch(batches, trained.facts, warnings, looked)
     with torch.inference_mode(False):
-        people, published = measure(trained.model, watched, known, NOISES[noise], seed, **options)
+        people, published = measure(trained.model, watched, known, NOISES[noise], seed, look=looked, **options)
     rows = table(people)
     final = rows["REN+PEN"]
     return {
         **{k: _plain(final[k]) for k in ("mrpe_z", "mrpe", "mpjpe", "recall", "n")}, "unit": "mm", "protocol": "honest",
         "methods": {k: {a: _plain(v) for a, v in r.items()} for k, r in rows.items()},
         "published": None if published is None else {k: _plain(published[k]) for k in PUBLISHED},
+        "windows": looked.counts,
         "agr": f"ground truth, {noise}", "seed": seed, "weights": trained.path.name, "sources": sources or {},
         "warnings": list(dict.fromkeys(warnings)), **{k: v for k, v in results.provenance().items() if k in ("git", "device")},
     }  # fmt: skip
 
 
-def _watch(batches, facts, warnings):
-    """The batches, noting what lies outside the range of training."""
+class Windows:
+    """What became of the people detected on the maps: counts, and the depths mm at which further windows were aimed."""
+
+    def __init__(self):
+        self.counts, self.aims = dict.fromkeys(("detected", "unexplained", "further", "poses_from_further"), 0), []
+
+    def __call__(self, found):
+        """Take note of an `Inference`."""
+        p, aimed = found.poses, found.aims.isfinite()
+        counted = (found.detections.valid, found.unexplained, aimed, p.valid & (p.window > 0))
+        for key, which in zip(self.counts, counted, strict=True):
+            self.counts[key] += int(which.sum())
+        self.aims.append(found.aims[aimed])
+
+
+def _watch(batches, facts, warnings, looked):
+    """The batches, noting what lies outside the range of training: cameras, people, and where the windows of `looked` were aimed.
+
+    The true depth of people does not tell the last: somebody may be seen at a wrong one.
+    """
     seen = []
     for scenes in batches:
         depth = scenes.camera.to_camera(scenes.joints[:, :, 2])[..., 2]
@@ -117,6 +139,9 @@ def _watch(batches, facts, warnings):
         yield scenes
     for camera, depth in seen:
         warnings += models.outside_range(facts, camera, depth)
+    if seen and looked.aims:
+        said = models.outside_range(facts, seen[0][0], torch.cat(looked.aims))
+        warnings += [f"further windows aimed at {w}" for w in said if w.startswith("depth")]
 
 
 def _plain(x):
@@ -139,4 +164,7 @@ def text(report, notes=()):
         said = ", ".join(f"{k} {p[k]:.1f}" if p[k] is not None else f"{k} -" for k in ("mpjpe", "mrpe", "mrpe_z"))
         said += f", recall {p['recall'] or 0:.3f}, n {p['n']}"
         lines.append(f"published protocol (space about the truth, candidates filtered by it): {said}")
+    w = report["windows"]
+    said = f"people detected on the maps: {w['detected']}, without a pose: {w['unexplained']}"
+    lines.append(f"{said}; further windows: {w['further']}, poses from these: {w['poses_from_further']}")
     return "\n".join([*lines, *(f"note: {w}" for w in (*notes, *report["warnings"]))])

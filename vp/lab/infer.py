@@ -1,7 +1,8 @@
 """AGR and a camera in, poses in the camera frame out: what is done with a trained second stage, without any ground truth.
 
 The space is level, turned with the camera and begins 1 m ahead of it (`Frame.ahead`; the grid of the networks says where).  Who is not
-explained by it, because farther away, is looked for in further windows: the same space moved along the view.
+explained by it, because beside it or farther away, is looked for in further windows: the same space, turned about the vertical through
+the camera and moved out so that somebody who is left, at the depth that the DE gives him, stands in its middle.
 """
 
 from dataclasses import dataclass, fields
@@ -10,11 +11,10 @@ import torch
 
 from vp.lab.second_stage import frames
 from vp.nets.ren import Detections, candidates, detected_roots
+from vp.space import Frame
 
-ACROSS_MM, ALONG = 400.0, 0.35  # two answers are one person if their roots are nearer than this across the view, and than this share of
-# their depth along it
-OVERLAP_MM = 1500.0  # of two windows, so that somebody between them lies well inside one
-WINDOWS = 3
+WINDOWS = 4  # most per image, the first one included
+WITHIN_PX = 3.0  # of the map: an answer so near to a detection in the picture is its own
 
 
 @dataclass
@@ -22,7 +22,7 @@ class Poses:
     """Answers for B images, K slots each, best first; positions mm of the camera frame.
 
     joints (B, K, J, 3): PEN's, NaN where not valid;  roots (B, K, 3): REN's;  voxels (B, K, 3): the same at voxel centres;  scores,
-    valid (B, K);  window (B, K): mm by which the space of the answer was moved.
+    valid (B, K);  window (B, K): in which the answer was found, 0 the first.
     """
 
     joints: torch.Tensor
@@ -36,70 +36,101 @@ class Poses:
 @dataclass
 class Inference:
     """poses: `Poses`;  detections: people on the maps, depths mm;  depth_roots (B, K, 3): these at the depth of the DE, mm of the camera
-    frame;  unexplained (B, K): detections without a pose."""
+    frame;  unexplained (B, K): detections without a pose;  aims (B, windows): depth mm at which each further window was aimed, NaN in the
+    first column and where none was needed."""
 
     poses: Poses
     detections: Detections
     depth_roots: torch.Tensor
     unexplained: torch.Tensor
+    aims: torch.Tensor
 
 
 @torch.no_grad()
 def infer(model, heatmaps, box_map, camera, frame="ahead", windows=WINDOWS, choose=None):
     """`Inference` from heatmaps (B, J, H, W) and box_map (B, 4, H, W) before a batch of B cameras in the world.
 
-    frame: one of `FRAMES`, or a `Frame`;  windows: at most so many (frame "ahead" only);  choose: see `VirtualPose`, called with the frame
-    as well.
+    frame: one of `FRAMES`, or a `Frame`;  windows: at most so many (frame "ahead" without `choose`; else one);  choose: see `VirtualPose`,
+    called with the frame as well.  The answer for an image depends on no other image.
     """
     model.eval()
-    s, first, poses, left = model.sizes, None, None, None
-    several = frame == "ahead" if isinstance(frame, str) else False
-    step = s.space_size[0] - OVERLAP_MM
-    for k in range(windows if several else 1):
-        here = frames(camera, frame, k * step) if isinstance(frame, str) else frame
-        inside = here.camera(camera).to(torch.float32)
-        e = model(heatmaps, box_map, inside, choose=choose and (lambda found, here=here: choose(found, here)))
-        voxels = candidates(e.volume, s.grid, s.people, s.threshold, window=s.window).position
-        wanted = None if left is None else left.any(1)  # the images that need another window: an answer depends on no other image
-        one = Poses(
-            inside.to_camera(e.joints.flatten(1, 2)).view(e.joints.shape), inside.to_camera(e.roots), inside.to_camera(voxels), e.scores,
-            e.valid if wanted is None else e.valid & wanted[:, None], torch.full_like(e.scores, k * step),
-        )  # fmt: skip
-        first = first or (e.detections, inside.to_camera(detected_roots(e.detections, inside, s.map)))
-        poses = one if poses is None else merged(poses, one)
-        left = unexplained(poses, first[0], inside, s.map)
-        if not bool(left.any()):
+    s, here = model.sizes, frames(camera, frame) if isinstance(frame, str) else frame
+    poses, detections, inside = _look(model, heatmaps, box_map, camera, here, choose)
+    roots = inside.to_camera(detected_roots(detections, inside, s.map))
+    left = unexplained(poses, detections, inside, s.map)
+    place = inside.to_world(roots)[..., :2]  # of the first window, from above; its origin is the foot of the camera
+    hopeful = place.norm(dim=-1) > s.grid.axes()[0][0]  # nobody can be brought into a space that begins behind him
+    aims = roots.new_full((len(roots), windows), torch.nan)
+    for k in range(1, windows if frame == "ahead" and choose is None else 1):
+        hopeful = hopeful & left & (detections.depths > 0)
+        rows = hopeful.any(1).nonzero()[:, 0]
+        if not len(rows):
             break
-    return Inference(poses, *first, left)
+        who = detections.scores.masked_fill(~hopeful, -torch.inf).argmax(1)[rows]
+        aims[rows, k] = roots[rows, who, 2]
+        turn, start = _aimed(place[rows, who], s.grid)
+        there = Frame.ahead(camera[rows], start, turn=turn)
+        more, _, inside = _look(model, heatmaps[rows], box_map[rows], camera[rows], there)
+        found = _part(detections, rows)
+        more.window.fill_(k)
+        more.valid = more.valid & explains(more, found, left[rows], inside, s.map)
+        for name, value in vars(joined(_part(poses, rows), more)).items():
+            getattr(poses, name)[rows] = value
+        left[rows] = unexplained(_part(poses, rows), found, inside, s.map)
+        hopeful[rows, who] = False  # whom his own window does not explain is not looked for in it again
+    return Inference(poses, detections, roots, left, aims)
 
 
-def unexplained(poses, detections, camera, map_size, within=3.0):
-    """(B, K) bool: detected roots without a pose whose root is within so many map px (cameras: a batch of B, intrinsics only)."""
+def _look(model, heatmaps, box_map, camera, frame, choose=None):
+    """One window: (`Poses`, `Detections`, the cameras with the frame as their world)."""
+    s, inside = model.sizes, frame.camera(camera).to(torch.float32)
+    e = model(heatmaps, box_map, inside, choose=choose and (lambda found: choose(found, frame)))
+    voxels = candidates(e.volume, s.grid, s.people, s.threshold, window=s.window).position
+    joints, first = inside.to_camera(e.joints.flatten(1, 2)).view(e.joints.shape), torch.zeros_like(e.valid, dtype=torch.long)
+    return Poses(joints, inside.to_camera(e.roots), inside.to_camera(voxels), e.scores, e.valid, first), e.detections, inside
+
+
+def _aimed(place, grid):
+    """turn (N,) radian and start (N,) mm of `Frame.ahead` by which places (N, 2) mm of its X and Y come to the middle of the grid.
+
+    The window is never drawn towards the camera: who is nearer than the middle stays as far ahead as he is.
+    """
+    return torch.atan2(place[:, 1], place[:, 0]), (place.norm(dim=-1) - grid.centre[0]).clamp(min=0.0)
+
+
+# ---- answers and detections ------------------------------------------------------------------------------------------------------------
+
+
+def _distance(poses, detections, camera, map_size):
+    """(B, K answers, K detections) map px between roots; infinite where either is not valid (cameras: intrinsics only)."""
     uv = camera.fit(*map_size).project_camera(poses.roots)[0]
-    near = ((uv[:, :, None] - detections.roots[:, None]).norm(dim=-1) < within) & poses.valid[..., None]
-    return detections.valid & ~near.any(1)
+    px = (uv[:, :, None] - detections.roots[:, None]).norm(dim=-1)
+    return px.masked_fill(~(poses.valid[..., None] & detections.valid[:, None]) | px.isnan(), torch.inf)
 
 
-def merged(a, b):
-    """Two `Poses` as one of K slots: of two answers for a person the one with the higher score."""
+def unexplained(poses, detections, camera, map_size, within=WITHIN_PX):
+    """(B, K) bool: detected roots without a pose whose root is within so many map px (cameras: a batch of B, intrinsics only)."""
+    return detections.valid & ~(_distance(poses, detections, camera, map_size) < within).any(1)
+
+
+def explains(poses, detections, left, camera, map_size, within=WITHIN_PX):
+    """(B, K) bool: answers that belong to one of the detections `left` (B, K): it is nearer than any other, within so many map px.
+
+    What a further window says of others is no news: they have answers.
+    """
+    px, nearest = _distance(poses, detections, camera, map_size).min(2)
+    return (px < within) & left.gather(1, nearest)
+
+
+def joined(a, b):
+    """Two `Poses` about different people as one of K slots, best first."""
     K = a.valid.shape[1]
     both = Poses(*(torch.cat([getattr(a, f.name), getattr(b, f.name)], 1) for f in fields(Poses)))
-    both = _slots(both, both.scores.masked_fill(~both.valid, -torch.inf).argsort(dim=1, descending=True, stable=True))
-    same = one_person(both.roots[:, :, None], both.roots[:, None])
-    keep = both.valid.clone()
-    for k in range(1, keep.shape[1]):  # best first: who equals a kept one goes
-        keep[:, k] &= ~(same[:, k, :k] & keep[:, :k]).any(1)
-    both.valid = keep
-    return _slots(both, (~keep).to(torch.uint8).argsort(dim=1, stable=True)[:, :K])
-
-
-def _slots(poses, order):
+    order = both.scores.masked_fill(~both.valid, -torch.inf).argsort(dim=1, descending=True, stable=True)[:, :K]
     rows = torch.arange(len(order), device=order.device)[:, None]
-    return Poses(*(getattr(poses, f.name)[rows, order] for f in fields(Poses)))
+    return Poses(*(getattr(both, f.name)[rows, order] for f in fields(Poses)))
 
 
-def one_person(a, b):
-    """Whether roots a and b (..., 3) of the camera frame are one person's, seen twice: near across the view, roughly alike in depth."""
-    z = (a[..., 2] + b[..., 2]).clamp(min=1.0) / 2
-    across = (a[..., :2] / a[..., 2:].clamp(min=1.0) - b[..., :2] / b[..., 2:].clamp(min=1.0)).norm(dim=-1) * z
-    return (across < ACROSS_MM) & ((a[..., 2] - b[..., 2]).abs() < ALONG * z)
+def _part(batch, rows):
+    """Some images of `Poses` or `Detections`."""
+    return type(batch)(**{f.name: getattr(batch, f.name)[rows] for f in fields(batch)})

@@ -21,8 +21,14 @@ from vp.nets import checkpoints
 from vp.nets.virtualpose import Sizes, VirtualPose
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "second_stage.safetensors"
-TRAINED_BY = ("nets", "world", "lab/second_stage.py", "lab/train.py", "lab/losses.py", "lab/datasets.py", "lab/evaluate.py",
-              "lab/models.py", "camera.py", "space.py", "skeleton.py")  # fmt: skip
+CODE = Path(__file__).parents[1]  # vp
+PICTURES = {"render.py", "mannequin.py", "raster.py", "texture.py", "backgrounds.py", "scenery.py", "coverage.py"}  # no part in AGR
+TRAINED_BY = (  # the code that decides what the training of a second stage gives
+    *(f"nets/{name}.py" for name in ("__init__", "virtualpose", "ren", "pen", "unproject", "resnet", "v2v", "birdseye")),
+    *(f"world/{file.name}" for file in sorted((CODE / "world").glob("*.py")) if file.name not in PICTURES),
+    *(f"lab/{name}.py" for name in ("second_stage", "train", "losses", "datasets", "evaluate", "models")),
+    "camera.py", "space.py", "skeleton.py",
+)  # fmt: skip
 
 
 @dataclass
@@ -143,14 +149,19 @@ def cached(course, batches, folder=None, label="second stage", device="cpu", fac
         return make(course, batches, path, True, device, facts, label)
 
 
-PICTURES = {"render.py", "mannequin.py", "raster.py", "texture.py", "backgrounds.py", "scenery.py", "coverage.py"}  # no part in AGR
+def code_hash(parts=TRAINED_BY):
+    """Hash (16 hex digits) of code that decides what a training gives, and of torch's version.
 
-
-def code_hash():
-    """Hash of the code that decides what a training gives."""
-    root, digest = Path(__file__).parents[1], hashlib.sha256(torch.__version__.encode())
-    for part in TRAINED_BY:
-        path = root / part
-        for file in sorted(p for p in path.glob("*.py") if p.name not in PICTURES) if path.is_dir() else [path]:
-            digest.update(file.read_bytes())
+    parts: files ("nets/ren.py") and folders ("world": every *.py in it) of `vp`.  ValueError for one that is not there: a module that
+    was renamed must not fall out of the hash unnoticed.
+    """
+    digest = hashlib.sha256(torch.__version__.encode())
+    for part in parts:
+        path = CODE / part
+        files = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        if not files or not all(file.is_file() for file in files):
+            raise ValueError(f"no code vp/{part}")
+        for file in files:
+            code = file.read_bytes()
+            digest.update(f"{file.relative_to(CODE).as_posix()} {len(code)}\n".encode() + code)
     return digest.hexdigest()[:16]

@@ -125,7 +125,7 @@ def missing_rows(found, trained, experiment="missing", **columns):
     """Rows of `missing`: on the people found whatever is missing, MPJPE person by person."""
     among, out = same_people(found), []
     for lack, people in found.items():
-        about = {"test": f"without {lack}", **columns}
+        about = {"test": "nothing missing" if lack == "nothing" else f"without {lack}", **columns}
         out += study.rows({"REN+PEN": people}, experiment, trained, among, ("mrpe_z", "mpjpe"), ("mpjpe",), **about)
     return out
 
@@ -145,15 +145,39 @@ def lost(found, rng):
 
 def text(people, among=None):
     """A table of {method: `metrics.People`} on the people `among` (default: found by all), beside Table 4 of the paper."""
-    from_paper = {(r["row"], r["column"]): r["value"] for r in results.paper("table4") if r["metric"] == "mrpe_z"}
+    from_paper = [study.printed(column) for column in ("Panoptic", "MuPoTS")]
     out = [f"{'mm':14}{'MRPE_z':>8} {'95 %':^15}{'MRPE':>6}{'MPJPE':>7}{'recall':>8}   the paper's MRPE_z (Panoptic, MuPoTS)"]
     for method, r in table(people, among).items():
-        row = "" if method == "REN" else method.removesuffix(" (voxels)")  # the paper's REN is that of the voxels
-        theirs = ", ".join(f"{from_paper[row, c]:.1f}" for c in ("Panoptic", "MuPoTS") if (row, c) in from_paper)
+        theirs = ", ".join(f"{numbers[method]:.1f}" for numbers in from_paper if method in numbers)
         between = "[{:.0f}, {:.0f}]".format(*r["interval"]) if r["interval"] else ""
         mpjpe = "" if np.isnan(r["mpjpe"]) else f"{r['mpjpe']:.0f}"
         out.append(f"{method:14}{r['mrpe_z']:8.0f} {between:^15}{r['mrpe']:6.0f}{mpjpe:>7}{r['recall']:8.3f}   {theirs}".rstrip())
     return "\n".join([*out, f"{r['n']} people found by all"])
+
+
+# ---- what PEN learns from --------------------------------------------------------------------------------------------------------------
+
+
+def taught(trained, people, scenes, profile="auto", seed=0):
+    """{`pen_on` of the course: (`Trained`, {method: `metrics.People`})}: the profile's training, and the published one ("candidates").
+
+    people: `study.errors` of `trained` on these scenes.  One entry where the profile trains the published way to begin with.
+    """
+    ours, published = (study.course(profile, seed, variant).pen_on for variant in ("base", "candidates"))
+    out = {ours: (trained, people)}
+    if published not in out:
+        other = study.second_stage(profile, seed, "candidates")
+        out[published] = other, study.errors(other, scenes)
+    return out
+
+
+def taught_rows(arms, experiment="what PEN learns from", **columns):
+    """Rows of `taught`: MRPE_z and MPJPE of REN and REN+PEN, person by person, on the people whom every method of every arm found."""
+    among, out = study.common(*(people for _, people in arms.values())), []
+    for way, (trained, people) in arms.items():
+        chosen = {k: people[k] for k in ("REN", "REN+PEN")}
+        out += study.rows(chosen, experiment, trained, among, ("mrpe_z", "mpjpe"), ("mrpe_z", "mpjpe"), train=way, **columns)
+    return out
 
 
 # ---- trained networks and recorded people ----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The one switch of size: smoke, quick, paper-short, paper.  Later parts add their sizes here and nowhere else."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from vp.errors import InputError
 from vp.lab.losses import Weights
@@ -21,6 +21,34 @@ SMALL = Sizes(  # what a laptop trains in minutes
 
 
 @dataclass(frozen=True)
+class Study:
+    """Sizes of the generalization study (§3); defaults are the paper's where it names any (§3.1), else ours."""
+
+    train: int = 20_000  # pictures per training set
+    test: int = 2000  # per test set
+    wide: tuple = (960, 512)  # px of pictures of 16:9 (§5.1)
+    square: tuple = (512, 512)  # px of MuCo's square pictures
+    seen: float = 1.0  # share of that which TIF and BDR look at
+    crop: int = 256  # px (RootNet)
+    layers: int = 50  # of the ResNets: the paper's for BDR
+    width: int = 64
+    deconv: int = 256
+    bins: int = 64  # of TIF, 0: regression
+    plan: Plan = field(default_factory=Plan)
+    map: tuple = (240, 128)  # px of heatmaps, where they are the input
+    heat_plan: Plan = field(default_factory=Plan)
+    heat_test: int = 2000  # scenes
+
+    def seed(self, seed):
+        """The same with another seed of training."""
+        return replace(self, plan=replace(self.plan, seed=seed), heat_plan=replace(self.heat_plan, seed=seed))
+
+    def looked_at(self, size):
+        """(w, h) px, multiples of 32, of what TIF and BDR see of pictures of a size."""
+        return tuple(max(32, round(n * self.seen / 32) * 32) for n in size)
+
+
+@dataclass(frozen=True)
 class Profile:
     """Sizes of one profile.  None of these numbers is in the paper unless the comment says so."""
 
@@ -30,6 +58,7 @@ class Profile:
     cell_timeout_s: int  # a notebook cell that runs longer is stopped
     second_stage: Course  # sizes and training of DE, REN and PEN
     held_out: int  # virtual scenes on which a second stage is measured
+    study: Study  # sizes and training of the methods of the generalization study
 
     def course(self, seed=0):
         """The second stage's `Course` with this seed."""
@@ -45,6 +74,13 @@ PLAN = Plan(schedule="cosine", warmup=0.05, lr=2e-3, weight_decay=1e-2, clip=1.0
 def _small(alone, together):
     """A Course of so many steps for a laptop."""
     return Course(SMALL, replace(PLAN, steps=alone, batch=32, lr=4e-3), replace(PLAN, steps=together), "both", weights=WEIGHTS)
+
+
+def _study(train, test, steps, heat_steps, heat_test):
+    """A Study of so many pictures and steps for a laptop."""
+    plan = replace(PLAN, steps=steps)
+    return Study(train, test, (240, 128), (128, 128), 0.5, 64, 18, 16, 32, plan=plan, map=(56, 32),
+                 heat_plan=replace(PLAN, steps=heat_steps, batch=32, lr=4e-3), heat_test=heat_test)  # fmt: skip
 
 
 # The shipped model: finer maps, a bird's-eye REN, everything that detectors and users do to the AGR and the camera.
@@ -63,10 +99,13 @@ COMPACT = Course(
 PROFILES = {
     p.name: p
     for p in (
-        Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32),
-        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(400, 500), held_out=256),
-        Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000),
-        Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000),
+        Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32,
+                study=_study(32, 16, 3, 3, 32)),
+        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(400, 500), held_out=256,
+                study=_study(1200, 250, 600, 240, 256)),
+        Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000,
+                study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000)),
+        Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000, study=Study()),
     )
 }
 

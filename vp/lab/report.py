@@ -75,9 +75,9 @@ def summarise(rows):
         })  # fmt: skip
     lines, columns = [p["row"] for p in printed], [p["column"] for p in printed]
 
-    def place(cell):  # the paper's order first, then the alphabet
+    def place(cell):  # the paper's order first, then the alphabet, numbers by their size
         line = min(_index(lines, label) for label in _labels(cell))
-        return line, [str(cell[c]) for c in LINE], _index(columns, cell["test"]), [cell[c] for c in CELL]
+        return line, [_natural(cell[c]) for c in LINE], _index(columns, cell["test"]), [_natural(cell[c]) for c in CELL]
 
     return sorted(cells, key=place)
 
@@ -85,9 +85,7 @@ def summarise(rows):
 def table(cells):
     """The cells as a Markdown table; what is the same in all lines (profile, sources) stands below it."""
     lines, columns = _unique(cells, LINE), _unique(cells, CELL)
-    vary = {k: len({line[i] for line in lines}) > 1 for i, k in enumerate(LINE)}
-    for k in ("config", "steps"):  # only where nothing else tells two lines apart
-        vary[k] = vary[k] and len({tuple(x for x, name in zip(line, LINE) if name != k and vary[name]) for line in lines}) < len(lines)
+    vary = _vary(lines)
     shown = [i for i, k in enumerate(LINE) if vary[k] or (k in ("method", "train") and lines[0][i])]
     at = {tuple(c[k] for k in (*LINE, *CELL)): c for c in cells}
     names = [" ".join(filter(None, (test, metric, f"({unit})" if unit else ""))) for test, metric, unit in columns]
@@ -102,31 +100,28 @@ def table(cells):
 
 
 def figure(experiment, cells):
-    """PNG bytes: one panel per metric, a line per method, a dot per test set with its interval, the paper's number as an open diamond."""
+    """PNG bytes: one panel per metric, a line per method that has it, a dot per test set with its interval, the paper's number as an
+    open diamond; a logarithmic axis where numbers differ more than a hundredfold.
+    """
     from matplotlib import rc_context, rcParamsDefault
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = _unique(cells, ("metric", "unit"))
-    lines = _unique(cells, LINE)
-    tests = _unique(cells, ("test",))
-    vary = [i for i, k in enumerate(LINE) if k != "config" and (k in ("method", "train") or len({line[i] for line in lines}) > 1)]
-    names = [", ".join(str(line[i]) for i in vary if line[i]) or "ours" for line in lines]
-    height = 1.0 + len(panels) * (0.75 + (0.22 + 0.12 * len(tests)) * len(lines))
+    panels = [[c for c in cells if (c["metric"], c["unit"]) == panel] for panel in _unique(cells, ("metric", "unit"))]
+    names, tests = _names(_unique(cells, LINE)), [test for (test,) in _unique(cells, ("test",))]
+    places = [_places(panel) for panel in panels]
+    heights = [0.75 + at[-1] for at in places]
     with rc_context({**rcParamsDefault, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "text.parse_math": False}):
-        fig = Figure(figsize=(8, height), dpi=100, layout="constrained")
+        fig = Figure(figsize=(8, 1.0 + sum(heights)), dpi=100, layout="constrained")
         FigureCanvasAgg(fig)
-        axes = fig.subplots(len(panels), squeeze=False)[:, 0]
-        fig.suptitle(experiment, x=0.01, ha="left", weight="bold")
-        for ax, panel in zip(axes, panels):
+        axes = fig.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
+        fig.suptitle(experiment + (f": {tests[0]}" if len(tests) == 1 and tests[0] else ""), x=0.01, ha="left", weight="bold")
+        for ax, panel, (lines, ticks, at, end) in zip(axes, panels, places):
             for t, test in enumerate(tests):
-                offset = (t - (len(tests) - 1) / 2) * 0.6 / len(tests)
-                _dots(ax, [c for c in cells if (c["metric"], c["unit"], c["test"]) == (*panel, *test)], lines, offset, f"C{t}", test[0])
-            ax.set_yticks(range(len(lines)), names)
-            ax.set_ylim(len(lines) - 0.5, -0.5)
-            ax.set_xlabel(" ".join(filter(None, (panel[0], f"({panel[1]})" if panel[1] else ""))))
-            if ax.get_xlim()[0] > 0:
-                ax.set_xlim(left=0)  # differences are seen against zero
+                _dots(ax, [(c, y) for c, y in zip(panel, at) if c["test"] == test], f"C{t}", test if len(tests) > 1 else "")
+            ax.set_yticks(ticks, [names[line] for line in lines])
+            ax.set_ylim(end, 0)
+            _scale(ax, panel)
             ax.grid(axis="x", color="0.9")
             ax.set_axisbelow(True)
         if any(c["paper"] is not None for c in cells):
@@ -139,14 +134,57 @@ def figure(experiment, cells):
     return png.getvalue()
 
 
-def _dots(ax, cells, lines, offset, colour, label):
-    for i, c in enumerate(cells):
-        y = lines.index(tuple(c[k] for k in LINE)) + offset
-        lo, hi = (c["lo"], c["hi"]) if c["lo"] is not None else (c["value"] - (c["sd"] or 0), c["value"] + (c["sd"] or 0))
-        ax.plot([lo, hi], [y, y], color=colour, lw=2, alpha=0.5)
+def _names(lines):
+    """{line: what tells it from the others, readably}."""
+    vary, said = _vary(lines), {"steps": "{} steps", "config": "configuration {}"}
+    shown = [i for i, k in enumerate(LINE) if vary[k] or k in ("method", "train")]
+    return {line: ", ".join(said.get(LINE[i], "{}").format(line[i]) for i in shown if line[i]) or "ours" for line in lines}
+
+
+def _vary(lines):
+    """{column of LINE: whether it tells lines apart}; steps and configuration only where nothing else does."""
+    vary = {k: len({line[i] for line in lines}) > 1 for i, k in enumerate(LINE)}
+    for k in ("config", "steps"):
+        vary[k] = vary[k] and len({tuple(x for x, name in zip(line, LINE) if name != k and vary[name]) for line in lines}) < len(lines)
+    return vary
+
+
+def _places(cells):
+    """Of one panel: its lines, the height (inch, from above) of the middle of each, that of each cell, and that of the whole."""
+    lines, ticks, at, top = _unique(cells, LINE), [], {}, 0.0
+    for line in lines:
+        mine = [i for i, c in enumerate(cells) if tuple(c[k] for k in LINE) == line]
+        at |= {i: top + 0.1 + 0.12 * (k + 0.5) for k, i in enumerate(mine)}
+        ticks.append(top + 0.1 + 0.06 * len(mine))
+        top += 0.2 + 0.12 * len(mine)
+    return lines, ticks, [at[i] for i in range(len(cells))], top
+
+
+def _scale(ax, cells):
+    """The axis of one metric's numbers: its name, from zero on if differences are to be seen against it, or logarithmic."""
+    seen = [x for c in cells for x in (c["value"], c["paper"], *_spread(c)) if x is not None and not math.isnan(x)]
+    metric, unit = cells[0]["metric"], cells[0]["unit"]
+    if seen and min(seen) > 0 and 100 < max(seen) / min(seen) < 1e30:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas
+        ax.xaxis.set_minor_formatter("")
+    elif seen and min(seen) > 0:
+        ax.set_xlim(left=0)
+    about = ", ".join(filter(None, (unit, "logarithmic" if ax.get_xscale() == "log" else "")))
+    ax.set_xlabel(metric + (f" ({about})" if about else ""))
+
+
+def _dots(ax, cells, colour, label):
+    for i, (c, y) in enumerate(cells):
+        ax.plot(_spread(c), [y, y], color=colour, lw=2, alpha=0.5)
         ax.plot(c["value"], y, "o", color=colour, label=label if i == 0 and label else None)
         if c["paper"] is not None:
             ax.plot(c["paper"], y, "D", mfc="none", color=colour)
+
+
+def _spread(c):
+    """The interval of a cell, else a standard deviation to either side."""
+    return (c["lo"], c["hi"]) if c["lo"] is not None else (c["value"] - (c["sd"] or 0), c["value"] + (c["sd"] or 0))
 
 
 def _cell(c):
@@ -201,6 +239,12 @@ def _unique(cells, keys):
 def _ordered(names, known):
     """Names in the paper's order, others after them by alphabet."""
     return sorted(names, key=lambda n: (_index(known, n), n))
+
+
+def _natural(text):
+    """Sort key: the numbers in a text by their size, the rest by alphabet ("beta 20" before "beta 100")."""
+    parts = re.split(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)", str(text))
+    return [(0, float(part), "") if i % 2 else (1, 0.0, part) for i, part in enumerate(parts) if part]
 
 
 def _index(names, name):

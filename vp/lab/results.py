@@ -14,12 +14,12 @@ import json
 import math
 import os
 import reprlib
-import secrets
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from vp.atomic import write_atomic
 from vp.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
@@ -156,19 +156,6 @@ def _git():
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------------------
-
-
-def write_atomic(path, content):
-    """Write text or bytes: under another name first, brought to the disk, then renamed: the file is the old or the new one, never half."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        with temporary.open("r+b") as f:
-            os.fsync(f.fileno())  # or a power cut could leave the new name with nothing in it
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

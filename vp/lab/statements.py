@@ -63,13 +63,17 @@ def _depth(a, b, **where):
     return compared(a, b, metric="mrpe_z", **where)
 
 
-# Roots, measured by notebook 09 on held-out virtual scenes; thresholds are from before the first run.
+# Roots, measured by notebook 09 on held-out virtual scenes; thresholds are from before the first run (in which "ren-de" was read between
+# the voxels: what is "ren-de-subvoxel" now).
 SECOND_STAGE = {
     c.id: c
     for c in (
-        Claim("ren-de", "§4.2, Table 4 (a, b)", "REN places people better in depth than the depth estimator (DE) it starts from.",
-              _depth({"method": "REN"}, {"method": "DE"}, experiment="root estimation"), 0.0, "<", "mm",
+        Claim("ren-de", "§4.2, Table 4 (a, b)", "REN, read at the highest voxel as in the paper, places people better in depth than the "
+              "depth estimator (DE) it starts from.",
+              _depth({"method": "REN (voxels)"}, {"method": "DE"}, experiment="root estimation"), 0.0, "<", "mm",
               "Panoptic 93.6 against 104.1, MuPoTS 165.0 against 245.4"),
+        Claim("ren-de-subvoxel", "§4.2, ours", "So does REN read between the voxels.",
+              _depth({"method": "REN"}, {"method": "DE"}, experiment="root estimation"), 0.0, "<", "mm"),
         Claim("ren-box", "ours", "REN is better in depth than the size of the person's box, calibrated on the training scenes.",
               _depth({"method": "REN"}, {"method": "box size"}, experiment="root estimation"), 0.0, "<", "mm"),
         Claim("depth-based", "§5.3", "Lifting heatmaps only to voxels near the estimated depth beats lifting them all along the ray.",

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
-from vp.lab import models, results
+from vp.lab import models, pool, results
 from vp.lab.claims import markdown
 from vp.lab.effects import bootstrap
 from vp.lab.evaluate import LEVELS, POINTS, Calibration, measure, same_people
@@ -20,10 +20,11 @@ from vp.lab.second_stage import NOISE, misjudged, world
 from vp.lab.train import default_device
 from vp.nets.ren import ROOT
 
-VARIANTS = ("base", "naive", "camera")
+VARIANTS = ("base", "naive", "camera", "candidates")
 BLOCK, STREAM = 32, 99  # scenes measured at a time; seed of the held-out scenes
 ABOVE, BELOW = 0.36, 0.24  # reach of a space along the camera axes from the optical axis, as shares of its farthest depth
 MORE_VOXELS = 1.5  # times the voxels of the level space, at most
+LEAST = 10  # people in a bin: of fewer, a mean says nothing
 WRONG_PITCH, WRONG_HEIGHT = (0.0, 1.0, 2.0, 3.0, 4.0), (25.0, 50.0, 100.0)  # degree, mm
 POSTURES = {  # groups of the virtual world's activities
     "upright": ("standing", "walking", "running", "talking", "gesturing", "boxing"),
@@ -38,7 +39,11 @@ POSTURES = {  # groups of the virtual world's activities
 
 
 def course(profile="auto", seed=0, variant="base"):
-    """The profile's `Course`, changed in one thing: "naive", no depth gate (§5.3);  "camera", the space has the camera's axes."""
+    """The profile's `Course`, changed in one thing.
+
+    "naive": no depth gate (§5.3);  "camera": the space has the camera's axes;  "candidates": PEN learns around REN's own answers alone,
+    as published (the paper's profiles do so already).
+    """
     c = resolve(profile).course(seed)
     if variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}: {', '.join(VARIANTS)}")
@@ -46,6 +51,8 @@ def course(profile="auto", seed=0, variant="base"):
         return replace(c, sizes=replace(c.sizes, naive=True))
     if variant == "camera":
         return replace(c, frame="camera", windows=0.0, sizes=in_view(c.sizes))
+    if variant == "candidates":
+        return replace(c, pen_on="candidates")
     return c
 
 
@@ -71,6 +78,15 @@ def second_stage(profile="auto", seed=0, variant="base"):
     """The `Trained` second stage of a variant, from the cache of trained networks (else trained now; silently in a notebook)."""
     c, label = course(profile, seed, variant), f"second stage, {variant}" if sys.stderr.isatty() else None
     return models.cached(c, c.batches(), label=label, device=default_device())
+
+
+def prepare(profile="auto", seed=0, variants=VARIANTS):
+    """Train the second stages of these variants that are not in the cache yet, side by side."""
+    pool.side_by_side(_prepare, [(resolve(profile).name, seed, variant) for variant in variants], "second stages")
+
+
+def _prepare(profile, seed, variant):
+    models.cached(c := course(profile, seed, variant), c.batches(), label=None, device=default_device())
 
 
 def held_out(profile="auto", seed=0, n=None, device=None):
@@ -127,6 +143,12 @@ def rows(people, experiment, trained=None, among=None, metrics=("mrpe_z", "mrpe"
         recall = p.found.astype(float)
         out.append(results.row(experiment, "recall", mean(recall), "", interval(recall, p.view), n=len(recall), **about))
     return out
+
+
+def printed(column, table="table4", metric="mrpe_z"):
+    """{method: number of the paper} of one column of its tables; its REN gives centres of voxels: our "REN (voxels)"."""
+    found = {r["row"]: r["value"] for r in results.paper(table) if (r["column"], r["metric"]) == (column, metric)}
+    return {"REN (voxels)" if k == "REN" else k: v for k, v in found.items() if np.isfinite(v)}
 
 
 def table(rows, paper=(), columns=("mrpe_z", "mrpe", "mpjpe", "recall"), tell="method"):
@@ -202,13 +224,16 @@ def facts(scenes, people):
 
 
 def binned(people, labels, groups, among=None, metric="mrpe_z"):
-    """Lines {"method", "bin", "n", "value", "lo", "hi"}: mean error (mm) of each method on the people of each group, NaN where nobody is.
+    """Lines {"method", "bin", "n", "value", "lo", "hi"}: mean error (mm) of each method on the people of each group.
 
     labels: names of the bins;  groups (N,) int: bin of each person, or outside 0 .. len(labels) - 1: none;  lo, hi: 95 %, over scenes.
+    Bins with fewer than LEAST people are left out.
     """
     among, out = same_people(people) if among is None else among, []
     for (method, p), (i, label) in itertools.product(people.items(), enumerate(labels)):
         here = among & (groups == i)
+        if here.sum() < LEAST:
+            continue
         values = METRICS[metric](p)[here]
         lo, hi = interval(values, p.view[here]) or (None, None)
         out.append({"method": method, "bin": label, "n": int(here.sum()), "value": mean(values), "lo": lo, "hi": hi})
@@ -216,7 +241,7 @@ def binned(people, labels, groups, among=None, metric="mrpe_z"):
 
 
 def _between(edges, unit, scale=1.0):
-    return [f"{a / scale:g} to {b / scale:g} {unit}" for a, b in itertools.pairwise(edges)]
+    return [f"{a / scale:g} to {b / scale:g}{unit}" for a, b in itertools.pairwise(edges)]
 
 
 def by_depth(people, about, edges=None, among=None, metric="mrpe_z"):
@@ -224,7 +249,7 @@ def by_depth(people, about, edges=None, among=None, metric="mrpe_z"):
     if edges is None:
         known = about.depth[same_people(people) if among is None else among]
         edges = np.arange(known.min() // 1000, known.max() // 1000 + 2) * 1000 if len(known) else (2000, 3000)
-    return binned(people, _between(edges, "m", 1000), np.digitize(about.depth, edges) - 1, among, metric)
+    return binned(people, _between(edges, " m", 1000), np.digitize(about.depth, edges) - 1, among, metric)
 
 
 def by_pitch(people, about, edges=(-10, 0, 10, 20, 30, 55), among=None, metric="mrpe_z"):
@@ -240,11 +265,11 @@ def by_posture(people, about, among=None, metric="mrpe_z"):
 
 
 def bin_rows(lines, experiment, metric="mrpe_z", **columns):
-    """Rows of `binned` lines: the bin is the row's `test`; empty bins are left out."""
+    """Rows of `binned` lines: the bin is the row's `test`."""
     return [
         results.row(experiment, metric, x["value"], "mm", None if x["lo"] is None else (x["lo"], x["hi"]), n=x["n"], method=x["method"],
                     test=x["bin"], **columns)
-        for x in lines if x["n"]
+        for x in lines
     ]  # fmt: skip
 
 

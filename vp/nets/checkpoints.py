@@ -5,15 +5,14 @@ A file holds tensors and facts, never code: the weights of the second stage unde
 """
 
 import json
-import os
 import re
-import secrets
 import warnings
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from vp.atomic import write_atomic
 from vp.errors import InputError
 from vp.nets.resnet import BLOCKS, ResNet
 from vp.nets.v2v import V2V
@@ -38,14 +37,7 @@ def save(path, weights, facts):
     tensors = {k: t.detach().to("cpu", copy=True, memory_format=torch.contiguous_format) for k, t in tensors.items()}
     header = {FORMAT: json.dumps(facts, allow_nan=False, sort_keys=True)}  # one entry: several come in any order
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(serialise(tensors, header))
-        with temporary.open("r+b") as f:
-            os.fsync(f.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomic(path, serialise(tensors, header))
 
 
 def load(path, section="", device="cpu"):

@@ -46,14 +46,14 @@ class ResNet(nn.Module):
 
     heads: name -> channels; "heatmap" is a 1x1 convolution, all others 3x3, ReLU, 1x1.  No activation on any output.
     keep_scale: first convolution without stride and no max-pool (DE);  width: channels of the stem (layers 2, 3, 4: 2, 4, 8 times as
-    many);  deconv: channels of the transposed convolutions and heads;  init_std, generator: see `vp.nets.initialise`.
+    many);  deconv: channels of the transposed convolutions and heads, 0: neither;  init_std, generator: see `vp.nets.initialise`.
     """
 
     def __init__(self, depth=18, inputs=3, heads=None, width=64, deconv=256, keep_scale=False, init_std=1e-3, generator=None):
         super().__init__()
         if depth not in BLOCKS:
             raise InputError(f"no ResNet of depth {depth}", "ResNet", f"depths: {', '.join(map(str, BLOCKS))}")
-        heads = {"heatmap": 15, "box": 4, "depth": 1} if heads is None else heads
+        heads = {"heatmap": 15, "box": 4, "depth": 1} if heads is None and deconv else heads or {}
         self.multiple = 8 if keep_scale else 32  # of the input's size
         self.conv1 = nn.Conv2d(inputs, width, 7, 1 if keep_scale else 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -65,21 +65,30 @@ class ResNet(nn.Module):
                 layer.append(Block(channels, width << i, 2 if i and not b else 1, wide))
                 channels = (width << i) * (4 if wide else 1)
             setattr(self, f"layer{i + 1}", nn.Sequential(*layer))
-        self.deconv = nn.Sequential(*_up(channels, deconv), *_up(deconv, deconv), *_up(deconv, deconv))
+        self.channels_out = channels  # of layer 4
+        self.deconv = nn.Sequential(*_up(channels, deconv), *_up(deconv, deconv), *_up(deconv, deconv)) if deconv else nn.Identity()
         self.heads = nn.ModuleDict({name: _head(name, deconv, n) for name, n in heads.items()})
         last = [head if name == "heatmap" else head[-1] for name, head in self.heads.items()]
         initialise(self, init_std, last, generator).to(memory_format=torch.channels_last)
 
     def forward(self, x):
-        """(B, inputs, H, W) -> dict of head -> (B, C, H/4, W/4), or (B, C, H, W) with keep_scale.
+        """(B, inputs, H, W) -> dict of head -> (B, C, H/4, W/4), or (B, C, H, W) with keep_scale; InputError: see `features`."""
+        x = self.maps(x)
+        return {name: exact(head, x) for name, head in self.heads.items()}
+
+    def maps(self, x):
+        """What the heads see: (B, inputs, H, W) -> (B, deconv, H/4, W/4), or (B, deconv, H, W) with keep_scale."""
+        return self.deconv(self.features(x))
+
+    def features(self, x):
+        """What layer 4 says: (B, inputs, H, W) -> (B, C, H/32, W/32), or (B, C, H/8, W/8) with keep_scale.
 
         InputError unless H and W are multiples of 32 (keep_scale: 8), as otherwise the maps would not lie over the image.
         """
         if any(n % self.multiple for n in x.shape[-2:]):
             raise InputError(f"a size of {tuple(x.shape[-2:])} is no multiple of {self.multiple}", "ResNet", "pad the input")
         x = self.pool(relu(self.bn1(self.conv1(x)), inplace=True))
-        x = self.deconv(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
-        return {name: exact(head, x) for name, head in self.heads.items()}
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
 def _up(inputs, outputs):

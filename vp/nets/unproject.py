@@ -43,14 +43,14 @@ def positions(camera, points, map_size):
             K[..., :2, 2] = on_map.c
             A, b = (K @ camera.R).to(points), (K @ camera.t[..., None]).to(points)
             u, v, depth = torch.baddbmm(b, A, points.mT.expand(len(A), -1, -1)).unbind(1)
-            front, z = depth > MIN_DEPTH, depth.clamp(min=MIN_DEPTH)
+            front, z = (depth - MIN_DEPTH).gt_(0), depth.clamp(min=MIN_DEPTH)
             u, v = u / z, v / z
         else:
             uv, depth, front = on_map.project(points)
-            u, v = uv.nan_to_num(0).unbind(-1)
+            (u, v), front = uv.nan_to_num(0).unbind(-1), front.to(uv)
     (left, right), (top, bottom) = ([rescale(edge, k) + o for edge in (-0.5, n - 0.5)] for n, o in zip(camera.size, offset))
-    margin = torch.minimum(torch.minimum(u - left, right - u), torch.minimum(v - top, bottom - v))
-    return Positions(u, v, depth, (front & (margin >= 0)).to(u))
+    inside = u.clamp(left, right).eq_(u).mul_(v.clamp(top, bottom).eq_(v)).mul_(front)  # on a CPU, bools would take five times longer
+    return Positions(u, v, depth, inside)
 
 
 def depth_gate(where, boxes, depths, valid, map_size, sigma=SIGMA):
@@ -69,10 +69,11 @@ def depth_gate(where, boxes, depths, valid, map_size, sigma=SIGMA):
     values = []
     for image, (x, y, depth) in enumerate(zip(*(a.split(_per_row(near, B, N).tolist()) for a in (u, v, z)))):
         x0, y0, x1, y1 = boxes[image].T[..., None]  # P 1 each
-        beside = x0 - x  # P M; by how much a point is outside a box, then 1 or 0 (comparisons would take longer)
-        for excess in (x - x1, y0 - y, y - y1):
-            torch.maximum(beside, excess, out=beside)
-        offset = torch.add((depth - depths[image, :, None]).abs(), beside.sign_().relu_(), alpha=CUT * sigma).amin(0) / sigma
+        beside = x0 - x  # P M; by how much a point is outside a box, then 1 or 0
+        spare = torch.empty_like(beside)
+        for a, b in ((x, x1), (y0, y), (y, y1)):
+            torch.maximum(beside, torch.sub(a, b, out=spare), out=beside)
+        offset = (depth - depths[image, :, None]).abs_().add_(beside.gt_(0), alpha=CUT * sigma).amin(0) / sigma
         values.append(torch.exp(-offset.square() / 2) * (offset < CUT))
     return gate.index_copy_(0, near, torch.cat(values)).view(B, N)
 
@@ -84,22 +85,22 @@ def unproject(heatmaps, where, gate=None, image=None):
     Differentiable in heatmaps and gate.  With a gate the memory layout is channels-last.
     """
     (B, J, H, W), (C, N) = heatmaps.shape, where.u.shape
-    heatmaps = heatmaps.clamp(0, 1)
-    u, v = where.u.clamp(0, W - 1), where.v.clamp(0, H - 1)  # half a pixel at the border takes the value of the border
     if gate is None:
-        maps = heatmaps if image is None else heatmaps[image]
+        u, v = where.u.clamp(0, W - 1), where.v.clamp(0, H - 1)  # half a pixel at the border takes the value of the border
+        maps = heatmaps.clamp(0, 1) if image is None else heatmaps.clamp(0, 1)[image]
         grid = to_grid(torch.stack([u, v], -1), (W, H))[:, :, None]
         return F.grid_sample(maps.to(grid), grid, align_corners=False)[..., 0].mul_(where.inside[:, None])
-    image = torch.arange(B, device=u.device) if image is None else image
+    image = torch.arange(B, device=gate.device) if image is None else image
     gate = (gate * where.inside).flatten()
-    filled = gate.detach().nonzero()[:, 0]
-    u, v, gate = (x.flatten().index_select(0, filled) for x in (u, v, gate))
+    filled = gate.detach().bool().nonzero()[:, 0]
+    u, v, gate = (x.flatten().index_select(0, filled) for x in (where.u, where.v, gate))
+    u, v = u.clamp(0, W - 1), v.clamp(0, H - 1)
     x, y = u.floor().clamp(max=max(W - 2, 0)), v.floor().clamp(max=max(H - 2, 0))
     right, down = u - x, v - y
     corner = (y * W + x).long() + (image * (H * W)).repeat_interleave(_per_row(filled, C, N), output_size=len(filled))
     step = corner.new_tensor([0, min(1, W - 1), W * min(1, H - 1), W * min(1, H - 1) + min(1, W - 1)])
     share = torch.stack([(1 - right) * (1 - down), right * (1 - down), (1 - right) * down, right * down], -1)
-    rows = heatmaps.movedim(1, -1).contiguous().view(-1, J).to(gate)  # a row a pixel
+    rows = heatmaps.movedim(1, -1).contiguous().view(-1, J).clamp(0, 1).to(gate)  # a row a pixel
     values = F.embedding_bag(corner[:, None] + step, rows, per_sample_weights=share * gate[:, None], mode="sum")
     return values.new_zeros(C * N, J).index_copy_(0, filled, values).view(C, N, J).transpose(1, 2)
 
@@ -115,15 +116,15 @@ def _near_somebody(where, boxes, depths, map_size, reach):
     across = (boxes[..., :1] <= left + 1.01 * wide) & (boxes[..., 2:3] >= left - 0.01 * wide)  # margin for rounding, B P columns
     along = (boxes[..., 1:2] <= top + 1.01 * high) & (boxes[..., 3:] >= top - 0.01 * high)  # B P rows
     touched = along[..., :, None] & across[..., None, :]
-    nearest = torch.where(touched, depths[..., None, None], torch.inf).amin(1).flatten() - reach
-    farthest = torch.where(touched, depths[..., None, None], -torch.inf).amax(1).flatten() + reach
+    behind = reach - torch.where(touched, depths[..., None, None], torch.inf).amin(1).flatten()
+    ahead = reach + torch.where(touched, depths[..., None, None], -torch.inf).amax(1).flatten()
 
     first = torch.arange(0, B * rows * columns, rows * columns, device=like.device, dtype=torch.int32)[:, None]
-    x, y = (torch.add(like.new_tensor(1 + 0.5 / size), at, alpha=1 / size).int() for at, size in ((where.u, wide), (where.v, high)))
-    cell = y.mul_(columns).add_(x).clamp_(0, rows * columns - 1).add_(first)  # any cell for points outside
-    nearest, farthest = (bound.index_select(0, cell.flatten()).view(cell.shape) for bound in (nearest, farthest))
-    within = torch.minimum(where.depth - nearest, farthest - where.depth) * where.inside
-    return (within > 0).flatten().nonzero()[:, 0]
+    x, y = (torch.add(like.new_tensor(1 + 0.5 / size), at, alpha=1 / size) for at, size in ((where.u, wide), (where.v, high)))
+    cell = x.add_(y.floor_(), alpha=columns).clamp_(0, rows * columns - 1).int().add_(first)  # any cell for points outside
+    behind, ahead = (bound.index_select(0, cell.flatten()).view(cell.shape) for bound in (behind, ahead))
+    within = torch.minimum(behind.add_(where.depth), ahead.sub_(where.depth), out=ahead).mul_(where.inside)
+    return within.gt_(0).bool().flatten().nonzero()[:, 0]
 
 
 def _per_row(index, rows, N):
