@@ -85,6 +85,42 @@ def check_floor_depth(function):
     return _check(function, cases, "mm")
 
 
+def check_box_k(function):
+    """03: function(box, fx, fy) -> k mm of the box x0 y0 x1 y1 px, squared and enlarged by 1.25, A_real = 2 m x 2 m."""
+    cases = [
+        ({"box": [100.0, 50.0, 140.0, 250.0], "fx": 1000.0, "fy": 1000.0}, 8000.0),
+        ({"box": [0.0, 0.0, 160.0, 80.0], "fx": 400.0, "fy": 900.0}, 6000.0),
+        ({"box": [-0.5, 9.5, 79.5, 89.5], "fx": 200.0, "fy": 200.0}, 4000.0),
+    ]
+    return _check(function, cases, "mm")
+
+
+def check_gamma_needed(function):
+    """03: function(gamma_pose, h_real, theta) -> γ that makes k γ the depth, of a box 1.24 times as high as the body is in the picture."""
+    people = ((1.0, 1750.0, 0.0), (0.75, 1600.0, 0.3), (1.15, 1850.0, math.pi / 3))
+    cases = [({"gamma_pose": g, "h_real": h, "theta": t}, 1.55 * g * h * math.cos(t) / 2000) for g, h, t in people]
+    return _check(function, cases, "")
+
+
+def check_soft_depth(function):
+    """03: function(logits, bins) -> depth mm, expected in the logarithm under softmax(logits); logits, bins (N,), bins mm."""
+    cases = [
+        ({"logits": [0.0, 0.0], "bins": [1000.0, 4000.0]}, 2000.0),
+        ({"logits": [0.0, math.log(3.0), -50.0], "bins": [1000.0, 16_000.0, 20_000.0]}, 8000.0),
+        ({"logits": [900.0, 900.0, 0.0], "bins": [2000.0, 8000.0, 9000.0]}, 4000.0),  # exp(900) is no number
+    ]
+    return _check(function, cases, "mm")
+
+
+def check_place(function):
+    """03: function(u, d, f, c) -> (3,) mm of the camera frame: joint at pixel u (2,) and depth d mm, f (2,) and c (2,) px."""
+    cases = [
+        ({"u": [960.0, 540.0], "d": 3000.0, "f": [1500.0, 1500.0], "c": [960.0, 540.0]}, [0.0, 0.0, 3000.0]),
+        ({"u": [1110.0, 290.0], "d": 4000.0, "f": [1500.0, 1000.0], "c": [960.0, 540.0]}, [400.0, -1000.0, 4000.0]),
+    ]
+    return _check(function, cases, "mm")
+
+
 def check_posture_factor(function):
     """02: function(z, h_real) -> γ, from joint heights z (J,) mm of which missing ones are NaN; the sole is in z already."""
     cases = [
@@ -233,5 +269,6 @@ def check_covered(function):
 
 def check_error_of_posture(function):
     """06: function(d, gamma, known) -> signed error in depth, mm, of a method that takes everybody for factor `known`."""
-    cases = [({"d": d, "gamma": g, "known": k}, d * (k / g - 1)) for d, g, k in ((4000.0, 0.75, 1.0), (3000.0, 1.15, 1.0), (5000.0, 0.9, 0.8))]
+    people = ((4000.0, 0.75, 1.0), (3000.0, 1.15, 1.0), (5000.0, 0.9, 0.8))
+    cases = [({"d": d, "gamma": gamma, "known": known}, d * (known / gamma - 1)) for d, gamma, known in people]
     return _check(function, cases, "mm")

@@ -13,6 +13,7 @@ sys.path[:0] = [str(ROOT / "notebooks"), str(ROOT / "notebooks" / "solutions")]
 import agr  # noqa: E402
 import backgrounds  # noqa: E402
 import camera_views  # noqa: E402
+import depth_baselines  # noqa: E402
 import exercises  # noqa: E402
 import human_poses  # noqa: E402
 import pinhole_depth  # noqa: E402
@@ -33,6 +34,10 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_times_seen": (backgrounds.times_seen, lambda steps, batch, share, pictures: steps * batch / pictures),  # forgot the share
     "check_composite": (backgrounds.composite, lambda picture, mask, background: np.where(mask[..., None], background, picture)),
     "check_times_larger": (backgrounds.times_larger, lambda green, unseen: np.mean(np.abs(unseen) / np.abs(green))),  # mean of ratios
+    "check_box_k": (depth_baselines.box_k, lambda box, fx, fy: 2000 * math.sqrt(fx * fy) / max(box[2] - box[0], box[3] - box[1])),
+    "check_gamma_needed": (depth_baselines.gamma_needed, lambda gamma, h, theta: gamma * h * math.cos(theta) / 2000),  # k's box is larger
+    "check_soft_depth": (depth_baselines.soft_depth, lambda x, bins: (np.exp(x) * bins).sum() / np.exp(x).sum()),  # no logarithm
+    "check_place": (depth_baselines.place, lambda u, d, f, c: [*(u * d / f), d]),  # forgot the principal point
     "check_gaussian": (agr.gaussian, lambda x, u, sigma: math.exp(-math.dist(x, u) / (2 * sigma**2))),  # forgot the square
     "check_box_distances": (agr.box_distances, lambda root, box: [box[2] - root[0], box[3] - root[1], root[0] - box[0], root[1] - box[1]]),
     "check_soft_argmax_1d": (  # forgot beta

@@ -89,7 +89,8 @@ def test_squares_share_the_centre_and_contain_the_box():
     squares = square(boxes)
     close((squares[:, :2] + squares[:, 2:]) / 2, (boxes[:, :2] + boxes[:, 2:]) / 2, 1e-4)
     close(squares[:, 2] - squares[:, 0], squares[:, 3] - squares[:, 1], 1e-4)
-    assert (squares[:, :2] <= boxes[:, :2]).all() and (squares[:, 2:] >= boxes[:, 2:]).all()
+    assert (squares[:, :2] <= boxes[:, :2]).all()
+    assert (squares[:, 2:] >= boxes[:, 2:]).all()
 
 
 def test_crops_by_hand():
@@ -219,7 +220,8 @@ def test_depth_error_counts_roots_in_metres():
 
 def test_resized_averages():
     image = torch.rand(1, 3, 32, 64, generator=torch.Generator().manual_seed(0))
-    assert resized(image, None) is image and resized(image, (64, 32)) is image
+    assert resized(image, None) is image
+    assert resized(image, (64, 32)) is image
     assert resized(image, (32, 16)).shape == (1, 3, 16, 32)
     checks = torch.zeros(1, 3, 32, 64)
     checks[..., ::2] = 1
@@ -244,8 +246,11 @@ def test_the_truth_is_not_looked_at(name):
     views, method = made_up(), awake(name)
     said = depths(method, views)
     assert torch.equal(said, depths(method, views.without_truth()))
-    assert said[views.mask].isfinite().all() and (said[~views.mask] == 0).all() and said.shape == views.mask.shape
-    assert views.without_truth().depth.isnan().all() and views.depth.isfinite().all()
+    assert said[views.mask].isfinite().all()
+    assert (said[~views.mask] == 0).all()
+    assert said.shape == views.mask.shape
+    assert views.without_truth().depth.isnan().all()
+    assert views.depth.isfinite().all()
 
 
 @methods
@@ -331,7 +336,8 @@ def test_tbs_is_exact_where_size_says_all():
     scenes = make_scenes(SceneConfig(camera, (1, 1)), bank, who, 40, 0)
     body = bank.joints[0] - bank.joints[0, ROOT] * torch.tensor([1.0, 1.0, 0.0])
     place = torch.stack([torch.linspace(4000, 10_000, 40), 800 * torch.rand(40, generator=g) - 400, torch.zeros(40)], -1)
-    scenes = replace(scenes, joints=(body + place[:, None])[:, None], valid=bank.valid[:1].expand(40, 1, -1), mask=torch.ones(40, 1, dtype=bool))
+    there = torch.ones(40, 1, dtype=torch.bool)
+    scenes = replace(scenes, joints=(body + place[:, None])[:, None], valid=bank.valid[:1].expand(40, 1, -1), mask=there)
     seen = scenes.camera.fit(480, 256)
     t = pictures.truth(scenes.joints, scenes.valid, scenes.mask, replace(scenes, camera=seen).boxes(), seen)
     assert t["mask"].all()
@@ -368,7 +374,7 @@ def test_overfits_32_samples(name, few):
     blank = depth_error(torch.full_like(one.depth[..., 0], Calibration.of(few).depth), one)
     lots = [few.views(torch.arange(i, i + 16)) for i in (0, 16)]
     lots = [replace(v, mask=v.mask & (v.mask.cumsum(1) == 1)) for v in lots]
-    train(MeasuredBy(method), lambda start, n: lots[start // 16 % 2], Plan(80, 16, 4e-3, "cosine", 0.05, clip=1.0), device="cpu", label=None)
+    plan = Plan(80, 16, 4e-3, "cosine", 0.05, clip=1.0)
+    train(MeasuredBy(method), lambda start, n: lots[start // 16 % 2], plan, device="cpu", label=None)
     error = float(depth_error(depths(method.eval(), one.without_truth()), one))
-    print(name, error, float(blank))
     assert error < 0.25 * float(blank)

@@ -63,7 +63,7 @@ def learn(make, stream, study, size, about, label=None, folder=None, device=None
     with torch.random.fork_rng([]):  # a user's own may leave the generator alone
         torch.manual_seed(plan.seed)
         method = own(study, tuple(size), torch.Generator().manual_seed(plan.seed))
-    said = [_source(make, method) if callable(make) else make, asdict(study), list(size), about, torch.device(device).type]
+    said = [_source(make, method) if callable(make) else [make, repr(method)], asdict(study), list(size), about, torch.device(device).type]
     key = hashlib.sha256(json.dumps([*said, models.code_hash(TRAINED_BY)], default=str, sort_keys=True).encode()).hexdigest()[:16]
     path = Path(folder or results.ROOT / "runs" / "cache" / "methods") / f"{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)

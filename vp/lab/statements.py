@@ -1,6 +1,7 @@
 """The sentences: every claim with its threshold, committed before the run; `claims.ALL` is the ledger's order."""
 
 from vp.lab.effects import Claim, compared, measured
+from vp.lab.statements_study import GENERALIZATION
 
 
 def _pinhole(metric):
@@ -110,4 +111,5 @@ SECOND_STAGE_POSES = {
     )
 }  # fmt: skip
 
-ALL = {**GEOMETRY, **WORLD, **SECOND_STAGE, **SECOND_STAGE_POSES}  # later parts add theirs; the ledger lists them in this order
+# later parts add theirs; the ledger lists them in this order
+ALL = {**GEOMETRY, **WORLD, **GENERALIZATION, **SECOND_STAGE, **SECOND_STAGE_POSES}
