@@ -1,6 +1,7 @@
 """The study of §3.2: what its arms and tests are made of, its rows by hand, whether its claims can hold and fail, and a small run of it."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,14 @@ from vp.lab.statements_study import GENERALIZATION
 from vp.world.cameras import PANOPTIC, sampler
 from vp.world.twins import TWINS
 
-SMOKE = PROFILES["smoke"].study
+SMOKE = replace(PROFILES["smoke"].study, train=16, test=8, plan=replace(PROFILES["smoke"].study.plan, batch=4))
 TWIN = dict.fromkeys(("poses", "cameras", "images"), "twin")
+
+
+@pytest.fixture
+def no_intervals(monkeypatch):
+    """Rows without intervals, which are slow: claims bootstrap for themselves."""
+    monkeypatch.setattr(study, "interval", lambda *a: None)
 
 
 def outcome(tests, arms, error, methods=THREE, scenes=40, each=2):
@@ -84,9 +91,10 @@ def test_poses_of_fig_3b_are_new():
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """Everything is kept in a folder of these tests."""
+    """Everything is kept in a folder of these tests, the profile smoke is still smaller."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "ROOT", tmp_path_factory.mktemp("root"))
+        patch.setitem(PROFILES, "smoke", replace(PROFILES["smoke"], study=SMOKE))
         yield results.ROOT
 
 
@@ -127,7 +135,7 @@ def test_rows_by_hand():
         assert r["steps"] == (3 if r["method"] == "TBS" else None)  # a level is not trained
 
 
-def test_on_and_off_by_hand():
+def test_on_and_off_by_hand(no_intervals):
     size = {"14": 10.0, "16": 200.0, "19": 3000.0, "many": 7.0}  # by the arm alone
     out = outcome(CAMERAS, (*CAMERAS, "many"), lambda m, a, t, g, n: np.full(n, size[a]) * (1 + np.arange(n) % 2))
     found = {(r["method"], r["train"], r["test"]): r for r in generalization.on_and_off(out, profile="smoke")}
@@ -138,12 +146,11 @@ def test_on_and_off_by_hand():
             for train, wanted in (("on", size[t]), ("off", sum(others) / 2), ("many", 7.0)):
                 r = found[m, train, t]
                 assert r["value"] == pytest.approx(1.5 * wanted)
-                close_to = [round(wanted * (1 + i % 2), 1) for i in range(80)]
-                assert r["per_scene"] == close_to
-                assert r["clusters"] == out.people[t].scene.tolist()
+                assert r["per_scene"] == [round(wanted * (1 + i % 2), 1) for i in range(80)]
+                assert r["clusters"] == [str(i // 2) for i in range(80)]
 
 
-def test_paired_rows_keep_every_person():
+def test_paired_rows_keep_every_person(no_intervals):
     out = outcome(["A"], ["x", "y"], lambda m, a, t, g, n: g.uniform(1, 500, n), ("TBS", "box size"))
     found = generalization.paired(out, "table1, paired", ("TBS",))
     assert [(r["method"], r["train"]) for r in found] == [("TBS", "x"), ("TBS", "y")]
@@ -186,15 +193,16 @@ def verdict(claim, rows):
     return claims.judge(GENERALIZATION[claim], rows).verdict
 
 
-def rows_of(experiment, error):
+def rows_of(experiment, error, methods=THREE):
     if experiment == "fig3a":
-        return generalization.on_and_off(outcome(CAMERAS, (*CAMERAS, "many"), error))
+        return generalization.on_and_off(outcome(CAMERAS, (*CAMERAS, "many"), error, methods), methods)
     return generalization.paired(outcome(TESTS, tuple(BACKGROUNDS.arms), error), "table1, paired")
 
 
 @pytest.mark.parametrize("method", ["tbs", "tif", "bdr"])
-def test_claims_of_fig_3a_hold_and_fail(method):
-    far, near, noisy = (rows_of("fig3a", about_cameras(*x)) for x in ((300.0, 150.0), (150.0, 200.0), (200.0, 200.0, 0.8)))
+def test_claims_of_fig_3a_hold_and_fail(method, no_intervals):
+    cases = ((300.0, 150.0), (150.0, 200.0), (200.0, 200.0, 0.8))
+    far, near, noisy = (rows_of("fig3a", about_cameras(*x), (method.upper(),)) for x in cases)
     for claim in (f"cameras-{method}", f"many-cameras-{method}"):
         assert verdict(claim, far) == claims.HOLDS
         assert verdict(claim, near) == claims.FAILS
@@ -203,7 +211,7 @@ def test_claims_of_fig_3a_hold_and_fail(method):
     assert GENERALIZATION[f"cameras-{method}"].threshold == 2.0
 
 
-def test_claims_of_table_1_hold_and_fail():
+def test_claims_of_table_1_hold_and_fail(no_intervals):
     paper = {(True, True): 126.3, (True, False): 267.8, (False, True): 141.7, (False, False): 148.9}  # (green-trained, on green): BDR's
     other = {(True, True): 150.0, (True, False): 160.0, (False, True): 100.0, (False, False): 200.0}
     between = {(True, True): 100.0, (True, False): 150.0, (False, True): 100.0, (False, False): 125.0}
@@ -213,7 +221,7 @@ def test_claims_of_table_1_hold_and_fail():
 
 
 @pytest.mark.parametrize(("claim", "better"), [("pose-variety", "Panoptic+MuCo"), ("turned-joints", "Panoptic+MuCo, joints turned")])
-def test_claims_of_fig_3b_hold_and_fail(claim, better):
+def test_claims_of_fig_3b_hold_and_fail(claim, better, no_intervals):
     def rows(good, bad, spread=0.05):
         def error(m, a, t, g, n):
             rank = pose_variety.ARMS.index(better) <= pose_variety.ARMS.index(a)
@@ -226,7 +234,7 @@ def test_claims_of_fig_3b_hold_and_fail(claim, better):
     assert verdict(claim, rows(100.0, 100.0, 0.5)) == claims.INCONCLUSIVE
 
 
-def test_claims_are_kept_to_their_own_rows():
+def test_claims_are_kept_to_their_own_rows(no_intervals):
     """Other methods, other tests and the unpaired tables of the same numbers decide nothing."""
     out = outcome(TESTS, tuple(BACKGROUNDS.arms), about_backgrounds(dict.fromkeys([(a, b) for a in (0, 1) for b in (0, 1)], 100.0)))
     assert verdict("green-tbs", generalization.rows(out, "table1")) == claims.NOT_RUN
@@ -238,7 +246,7 @@ def test_claims_are_kept_to_their_own_rows():
 # ---- a run -----------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_with_a_users_own_method(here, monkeypatch):
+def test_a_run_with_a_users_own_method(here, no_intervals, monkeypatch):
     """Every method in every arm on every test, from one study; done again, nothing is trained."""
     monkeypatch.setattr(pool, "side_by_side", lambda f, calls, *a: [f(*c) for c in calls])
     out = generalization.run("fig3a", "smoke", 0, {"TBS": "TBS", "feet": feet})
@@ -247,7 +255,7 @@ def test_a_run_with_a_users_own_method(here, monkeypatch):
     for (_, _, t), depth in out.depths.items():
         assert depth.shape == out.people[t].depth.shape
         assert np.isfinite(depth).all()
-    assert {(f["steps"], f["samples_seen"]) for f in out.facts.values()} == {(3, 48)}  # equal budgets
+    assert {(f["steps"], f["samples_seen"]) for f in out.facts.values()} == {(3, 12)}  # equal budgets
     assert set(out.facts) == {(m, a) for m in ("TBS", "feet") for a in CAMERA_VIEWS.arms}
     assert len({f["config"] for f in out.facts.values()}) == 8
     assert out.people["14"].also_in(out.people["16"]).any()  # the same people before several cameras
@@ -274,9 +282,12 @@ def test_arms_differ_in_the_factor_alone(here):
     both = sets["14"].mask & sets["many"].mask
     assert both.sum() > 20
     assert float((drawn["14"] - drawn["many"])[both].norm(dim=-1).max()) < 10
-    p = {arm: pictures.Samples((s,), mirror=0.0, colour=0.0)(0, 16) for arm, s in sets.items()}
-    which = [[int(torch.nonzero((s.views(torch.arange(32)).image == x).flatten(1).all(1))[0]) for x in p[arm].image] for arm, s in sets.items()]
-    assert which[0] == which[1]
+    def which(p):
+        every = p.views(torch.arange(len(p))).image
+        drawn = pictures.Samples((p,), mirror=0.0, colour=0.0)(0, 16).image
+        return [int(((every - image).abs().flatten(1).amax(1)).argmin()) for image in drawn]
+
+    assert which(sets["14"]) == which(sets["many"])
 
 
 def test_the_users_method_is_short():

@@ -10,7 +10,7 @@ from vp.lab import baselines, claims, pictures, pose_variety, results
 from vp.lab.datasets import fingerprint, load
 from vp.lab.pose_variety import ARMS, METHOD, OWN, POSES
 from vp.lab.profiles import resolve
-from vp.lab.second_stage import NOISE
+from vp.lab.second_stage import NOISE, world
 from vp.lab.statements_study import GENERALIZATION
 from vp.show import variety
 from vp.skeleton import JOINTS_17
@@ -118,8 +118,7 @@ def test_a_network_is_kept_by_all_that_it_learns_from(monkeypatch):
     monkeypatch.setattr(pose_variety, "NOISE", replace(NOISE, missed=0.5))
     pose_variety.train_one(ARMS[0], "smoke")
     monkeypatch.setattr(pose_variety, "NOISE", NOISE)
-    world = pose_variety.world
-    monkeypatch.setattr(pose_variety, "world", lambda: world(people=(1, 2)))
+    monkeypatch.setattr(pose_variety, "_world", lambda: world(people=(1, 2)))
     pose_variety.train_one(ARMS[0], "smoke")
     keys = [str(x) for x in asked]
     assert keys[0] == keys[1]
@@ -201,7 +200,7 @@ def test_to_nearest_is_the_mean_over_joints():
     assert pose_variety.to_nearest(bent, known)[0] == pytest.approx(150.0 / len(SHARED), abs=0.1)
     assert pose_variety.to_nearest(bent, known[torch.tensor([2])])[0] > 50
     known.joints[1, 4] = torch.nan  # is left out: with a joint missing, it would be near to anything
-    assert pose_variety.to_nearest(bent, known)[0] > 50
+    assert 50 < pose_variety.to_nearest(bent, known)[0] < 500
 
 
 def test_bins():

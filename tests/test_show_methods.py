@@ -87,7 +87,9 @@ def test_chooses_a_picture_on_which_people_can_be_told_apart():
     near, cut, apart = [(50, 30), (52, 30), (60, 30)], [(1, 30), (50, 30), (98, 30)], [(20, 30), (50, 30), (80, 30)]
     assert methods.choose(pictures(near, cut, apart)) == 2
     assert methods.choose(pictures(apart, near)) == 0
-    assert methods.choose(pictures(near, cut)) == 0, "cut off is worse than near"
+    assert methods.choose(pictures(near, cut)) == 0, "two cut off are worse than near"
+    assert methods.choose(pictures(near, [(1, 30), (50, 30), (90, 30)])) == 1, "one may be cut off"
+    assert methods.choose(pictures([(20, 10), (22, 50), (80, 30)], [(40, 30), (50, 30), (60, 30)])) == 1, "beside, not behind each other"
     assert methods.choose(pictures([(50, 30)], near)) == 1
     assert methods.choose(pictures([*near, (80, 30)], [(20, 30), (60, 30)])) == 1, "a crowd is hard to look at"
 

@@ -36,7 +36,8 @@ def parser():
     c.add_argument("--dataset", required=True, metavar="NAME", help="virtual, panoptic, muco, mupots, coco or bvh")
     c.add_argument("--root", metavar="DIR", help="folder of the data set (default: its virtual twin)")
     c.add_argument("--camera", nargs="+", metavar="ID", help="of the data set, e.g. 14 16 19 30 (default: those of the test split)")
-    c.add_argument("--agr", default="gt", choices=("gt", "image"))
+    c.add_argument("--agr", default="gt", choices=("gt", "image"), help="from ground truth, or by a 2D network from pictures")
+    c.add_argument("--backbone", metavar="FILE.safetensors", help="the 2D network of --agr image (default: the shipped one)")
     c.add_argument("--noise", default="clean", choices=("clean", "published", "detector"), help="of AGR from ground truth")
     c.add_argument("--weights", metavar="FILE.safetensors", help="default: the shipped ones")
     c.add_argument("--scenes", type=int, default=256, metavar="N", help="at most so many scenes or frames")
@@ -102,7 +103,8 @@ def run(args):
     if args.command == "evaluate":
         from vp.lab import evaluation
 
-        return evaluation.main(args.dataset, args.root, args.camera, args.agr, args.noise, args.weights, args.scenes, args.seed, args.out)
+        asked = (args.dataset, args.root, args.camera, args.agr, args.noise, args.weights, args.scenes, args.seed, args.out, args.backbone)
+        return evaluation.main(*asked)
     if args.command == "report":
         from vp.lab import report
 

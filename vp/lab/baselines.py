@@ -5,6 +5,7 @@ those whose root is in the picture, from true boxes and true 2D joints.  Trained
 what they learn.
 """
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import distributed
 
 from vp.errors import InputError
 from vp.lab import models, results
@@ -27,7 +29,8 @@ from vp.nets.tif import TIF
 
 LEVELS = ("mean depth", "box size", "stature floor")
 TRAINED_BY = ("nets/__init__.py", "nets/method.py", "nets/tbs.py", "nets/tif.py", "nets/bdr.py", "nets/resnet.py", "world", "camera.py",
-              "skeleton.py", "lab/train.py", "lab/datasets.py", "lab/pictures.py", "lab/second_stage.py")  # fmt: skip
+              "skeleton.py", "lab/train.py", "lab/datasets.py", "lab/pictures.py", "lab/recorded_pictures.py", "lab/second_stage.py",
+              "data/panoptic.py", "data/muco.py")  # fmt: skip
 
 
 def _common(s):
@@ -67,25 +70,45 @@ def learn(make, stream, study, size, about, label=None, folder=None, device=None
     key = hashlib.sha256(json.dumps([*said, models.code_hash(TRAINED_BY)], default=str, sort_keys=True).encode()).hexdigest()[:16]
     path = Path(folder or results.ROOT / "runs" / "cache" / "methods") / f"{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with results.locked(path):
-        if path.exists():
-            try:
-                tensors, facts = checkpoints.load(path)
-                checkpoints.fill(method, tensors, path)
-                return Learned(method.to(device).eval(), facts)
-            except InputError:  # damaged: learned again
-                pass
+    rank, world = processes()
+    with results.locked(path) if rank == 0 else contextlib.nullcontext():  # of several processes one holds it for all, or none could train
+        facts = _kept(method, path) if rank == 0 else None
+        if world > 1 and _told(facts is not None, device):
+            facts = facts or _kept(method, path)
+        if facts is not None:
+            return Learned(method.to(device).eval(), facts)
         if hasattr(stream, "sets"):
             stream = replace(stream, seed=lot(plan.seed, "study"), device=str(device))
         elif hasattr(stream, "batches"):
             stream = replace(stream, batches=replace(stream.batches, device=str(device)))
-        h = train(MeasuredBy(method), stream, plan, path.with_suffix(".state"), True, device, label, about=key)
+        objective = MeasuredBy(method)
+        objective.may_skip = True  # a share of a batch in which nobody is leaves most of TBS out
+        h = train(objective, stream, plan, path.with_suffix(".state"), True, device, label, about=key)
         facts = {"steps": h.steps, "samples_seen": h.samples, "seconds": round(h.seconds, 1), "device": h.device, "at": h.at,
                  "losses": {k: [float(f"{v:.4g}") for v in series] for k, series in h.losses.items()},
                  "config": results.config_hash({"key": said})}  # fmt: skip
-        if processes()[0] == 0:
+        if rank == 0:
             checkpoints.save(path, method, facts)
     return Learned(method.eval(), facts)
+
+
+def _kept(method, path):
+    """Facts of a network in the cache, whose weights the method takes; None: it is not there, or damaged and to be learned again."""
+    if not path.exists():
+        return None
+    try:
+        tensors, facts = checkpoints.load(path)
+        checkpoints.fill(method, tensors, path)
+    except InputError:
+        return None
+    return facts
+
+
+def _told(found, device):
+    """What the first of several processes has found, told to all."""
+    flag = torch.tensor(float(found), device=device)
+    distributed.broadcast(flag, 0)
+    return bool(flag)
 
 
 def _known(name):

@@ -78,10 +78,17 @@ def _replaced(before, where, after):
 # ---- training and test -----------------------------------------------------------------------------------------------------------------
 
 
+@cache
+def _world():
+    """People, places and cameras of every arm."""
+    return world()
+
+
 def stream(arm, sizes, seed=0, roots=None):
     """`Heatmaps` of an arm's training scenes; sizes: a `Study`."""
     shape = Sizes(map=tuple(sizes.map), space_bins=(2, 2, 2))  # nobody looks into the space
-    return pictures.Heatmaps(Batches(replace(world(), bank=bank(arm, roots)), shape, NOISE, seed=2 * seed, device=str(default_device())))
+    data = replace(_world(), bank=bank(arm, roots))
+    return pictures.Heatmaps(Batches(data, shape, NOISE, seed=2 * seed, device=str(default_device())))
 
 
 def train_one(arm, profile="auto", seed=0, roots=None, label=None):

@@ -4,9 +4,11 @@ import os
 from dataclasses import dataclass, field, replace
 
 from vp.errors import InputError
+from vp.lab.labelled import MIRROR, Change
 from vp.lab.losses import Weights
 from vp.lab.second_stage import CameraError, Course
 from vp.lab.train import Plan
+from vp.nets.backbone import Shape
 from vp.nets.virtualpose import Sizes
 from vp.world.agr import Noise
 from vp.world.placement import Placement
@@ -49,6 +51,24 @@ class Study:
 
 
 @dataclass(frozen=True)
+class TwoD:
+    """Sizes and training of the 2D network; defaults are the published ones (1.2 to 1.4).
+
+    pictures: per source;  heat, box: weights of Eq. 1;  focus: a heatmap's square error counts 1 + focus x target times (not in the
+    paper);  stamp: boxes are learned on the square that the AGR writes, else at the root's pixel (published).
+    """
+
+    shape: Shape = field(default_factory=Shape)
+    plan: Plan = field(default_factory=lambda: Plan(steps=80_000))
+    pictures: int = 16_000
+    change: Change = MIRROR
+    heat: float = 10_000.0
+    box: float = 0.1
+    focus: float = 0.0
+    stamp: bool = False
+
+
+@dataclass(frozen=True)
 class Profile:
     """Sizes of one profile.  None of these numbers is in the paper unless the comment says so."""
 
@@ -59,6 +79,7 @@ class Profile:
     second_stage: Course  # sizes and training of DE, REN and PEN
     held_out: int  # virtual scenes on which a second stage is measured
     study: Study  # sizes and training of the methods of the generalization study
+    backbone: TwoD  # sizes and training of the 2D network
 
     def course(self, seed=0):
         """The second stage's `Course` with this seed."""
@@ -83,6 +104,12 @@ def _study(train, test, steps, heat_steps, heat_test):
                  heat_plan=replace(PLAN, steps=heat_steps, batch=32, lr=4e-3), heat_test=heat_test)  # fmt: skip
 
 
+def _two_d(pictures, steps, picture=(224, 128)):
+    """A TwoD of so many pictures per source and steps for a laptop; its pictures are four times the second stage's maps."""
+    shape = Shape(15, picture, 18, 32, 64, skips=True, box_unit=picture[0] / 64, init_std=None)
+    return TwoD(shape, replace(PLAN, steps=steps), pictures, Change(), heat=1000.0, box=0.1, focus=5.0, stamp=True)
+
+
 # The shipped model: finer maps, a bird's-eye REN, everything that detectors and users do to the AGR and the camera.
 SHIPPED_NOISE = Noise(missed=0.02, box_jitter=0.03, occluded=(0.2, 0.9), swapped=0.02, no_head_top=0.4, no_neck=0.15, no_arm=0.05,
                       no_leg=0.08, spurious=0.01)  # fmt: skip
@@ -96,16 +123,19 @@ COMPACT = Course(
     places=Placement(area=None, view=(1800.0, 10_500.0)),
 )  # fmt: skip
 
+COMPACT_2D = _two_d(4000, 6000, (320, 192))  # the shipped 2D network, whose maps are COMPACT's
+
 PROFILES = {
     p.name: p
     for p in (
         Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32,
-                study=_study(32, 16, 3, 3, 32)),
+                study=_study(32, 16, 3, 3, 32), backbone=_two_d(8, 3)),
         Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(400, 500), held_out=256,
-                study=_study(1200, 250, 600, 240, 256)),
+                study=_study(1200, 250, 600, 240, 256), backbone=_two_d(500, 700)),
         Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000,
-                study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000)),
-        Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000, study=Study()),
+                study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=2000)),
+        Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000, study=Study(),
+                backbone=TwoD()),
     )
 }
 

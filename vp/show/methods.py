@@ -19,16 +19,15 @@ _RIM = {"linewidth": 2.6, "foreground": "black"}
 
 
 def choose(pictures, people=3):
-    """Index of the picture that shows best who is who: `people` (or the most there are, if fewer) wholly in the picture, roots apart."""
+    """Index of the picture that shows best who is who: `people` (or the most there are, if fewer), at most one of them cut off, roots
+    beside each other rather than behind."""
     w, h = pictures.camera.size
     edge = pictures.boxes.new_tensor([w, h]) - 0.5
     inside = (pictures.boxes[..., :2] > -0.5).all(-1) & (pictures.boxes[..., 2:] < edge).all(-1)  # boxes are clipped to the picture
     best = (-1, -1, -1.0), 0
     for i, (mask, joints) in enumerate(zip(pictures.mask, pictures.joints)):
-        roots = joints[mask][:, ROOT]
-        gaps = torch.cdist(roots, roots).masked_fill(torch.eye(len(roots), dtype=torch.bool), torch.inf)
-        n = len(roots)
-        rank = (n if n <= people else -1, int((inside[i] & mask).sum()), float(gaps.amin()) if n > 1 else 0.0)
+        u, n = joints[mask][:, ROOT, 0].sort().values, int(mask.sum())
+        rank = (n if n <= people else -1, min(int((inside[i] & mask).sum()), max(n - 1, 1)), float(u.diff().min()) if n > 1 else 0.0)
         best = max(best, (rank, i))
     return best[1]
 
@@ -165,5 +164,6 @@ def needed_gamma(ax, x, gamma, groups, edges, names=None, least=8):
         ax.plot(at, middle, mark, color=ink, ms=7, label=label, ls="none")
     if names:
         ax.set_xticks(centres, names)
+        ax.set_xlim(-0.5, len(names) - 0.5)
     ax.set_ylabel("needed γ = depth / k")
     return ax
