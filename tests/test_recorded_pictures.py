@@ -78,12 +78,12 @@ def write_panoptic(root, sequences=(*TRAIN, *TEST), names=NAMES, frames=12, miss
 
 
 def write_muco(root, n=20, size=(256, 256), file="MuCo-3DHP.json", folders=("unaugmented_set", "augmented_set"), boxes=True):
-    """n pictures in each of RootNet's folders, of one or two people, green or red, of two sizes, a camera each."""
+    """n pictures in each of RootNet's folders (MuPoTS: sequences), of one or two people, green or red, of two sizes, a camera each."""
     images, people = [], []
     for folder in folders:
         for i in range(n):
-            w, h = size if i % 2 else (size[0], size[1] * 3 // 4)
-            k = Camera.look_at([3000.0 + 20 * i, 0.0, 1200.0], [0.0, 0.0, 900.0], focal=w * 0.8, size=(w, h))
+            w, h = size if i % 2 or folder.startswith("TS") else (size[0], size[1] * 3 // 4)
+            k = Camera.look_at([0.0, -3000.0 - 20 * i, 1200.0], [0.0, 0.0, 900.0], focal=w * 0.8, size=(w, h))
             name, cam = f"{folder}/{'img_' if folder.startswith('TS') else ''}{i:06d}.jpg", k.to_camera(standing(i)[: 1 + i % 2])
             ground = (30, 200, 30) if folder == "unaugmented_set" else (30, 30, 200)
             drawn(root / name, k, standing(i)[: 1 + i % 2], ground)
@@ -174,7 +174,7 @@ def test_boxes_of_panoptic_by_hand(dome):
 
 def test_joints_in_the_padding_are_not_in_the_picture():
     """Somebody whose feet are below the recorded picture, where the padded one goes on."""
-    k = Camera.look_at([0.0, -3000.0, 1300.0], [0.0, 0.0, 1300.0], focal=200.0, size=(400, 216))
+    k = Camera.look_at([0.0, -3000.0, 1300.0], [0.0, 0.0, 1300.0], focal=300.0, size=(400, 216))
     body = person("standing").double()[:15][None]
     one = Sample(PANOPTIC_15, "x", body, torch.ones(1, 15).bool(), camera=k, size=k.size)
     uv, _, _ = recorded_pictures.fitted(k, (400, 400)).project(body)
@@ -251,19 +251,24 @@ def test_sizes_of_one_set_are_fitted_each(studio):
     assert (flat[84:] == 0).all()
     assert (flat[12:84] > 0).all()
     assert (full > 0).all()
-    close(p.camera.f[:, 0], torch.full((14,), 0.8 * 96), 1e-9)
+    close(p.camera.f[:, 0], torch.full((14,), 0.8 * 96), 1e-4)
 
 
 def test_boxes_of_the_data_set_are_kept(studio):
     p = of_folder("muco", "train", studio, 100, (96, 96), background="green")
-    k = Camera.look_at([3020.0, 0.0, 1200.0], [0.0, 0.0, 900.0], focal=256 * 0.8, size=(256, 256))
+    k = Camera.look_at([0.0, -3020.0, 1200.0], [0.0, 0.0, 900.0], focal=256 * 0.8, size=(256, 256))
     uv = k.project(torch.stack([muco_joints(b) for b in standing(1)]))[0]
     box = torch.cat([uv.amin(1), uv.amax(1)], -1)
     close(p.boxes[1, :2], (box + 0.5) * 96 / 256 - 0.5, 0.01)
 
 
 def test_mupots(tmp_path):
-    root = write_muco(tmp_path / "mupots", 4, file="MuPoTS-3D.json", folders=("TS1", "TS2"), size=(256, 256))
+    root = write_muco(tmp_path, 4, file="MuPoTS-3D.json", folders=("TS1", "TS2"), boxes=False)
+    p = of_folder("mupots", "test", root, 5, SIZE)
+    assert len(p) == 5
+    assert roots_are_marked(p, 0.8) >= 5
+    assert (p.boxes[p.mask][:, 2:] > p.boxes[p.mask][:, :2] + 3).all()
+    assert p.sources["images"] == "mupots"
     with pytest.raises(InputError, match="own cameras"):
         of_folder("mupots", "test", root, 100, SIZE, ABOUT_THE_DOME)
 
@@ -386,15 +391,17 @@ def test_pictures_and_cameras_of_the_dome_itself(shared, tmp_path):
         pixels = np.stack(np.meshgrid(np.arange(960), np.arange(512)), -1).astype(np.float32)
         full = recorded_pictures.Panoptic(tmp_path).camera("160422_haggling1", c)
         back = (pixels - k.c.numpy()) / k.f.numpy() * full.f.numpy() + full.c.numpy()  # of the same ray in the whole picture
-        wanted = cv2.remap(cv2.blur(whole, (2, 2)), back.astype(np.float32), None, cv2.INTER_LINEAR)[..., ::-1]
-        off = np.abs(p.image[0].permute(1, 2, 0).numpy().astype(float) - wanted)[5:-5, 40:-40]
-        assert off.mean() < 3
+        wanted = cv2.remap(cv2.GaussianBlur(whole, (0, 0), 0.8), back.astype(np.float32), None, cv2.INTER_LINEAR)[..., ::-1]
+        ours = p.image[0].permute(1, 2, 0).numpy().astype(float)
+        off = {(x, y): np.abs(np.roll(ours, (y, x), (0, 1)) - wanted)[5:-5, 40:-40].mean() for x in (-1, 0, 1) for y in (-1, 0, 1)}
+        assert off[0, 0] < 2.5
+        assert off[0, 0] < 0.6 * min(v for k, v in off.items() if k != (0, 0)), "a pixel more in any direction fits worse"
         assert p.known.any()
         assert p.known[:, :, ROOT][p.mask].all()
         _, world, valid, _ = recorded_pictures.Panoptic(tmp_path).poses("160422_haggling1", 4500)
         rotation = cv2.Rodrigues(k.R.numpy())[0]
         K = np.array([[k.f[0], 0, k.c[0]], [0, k.f[1], k.c[1]], [0, 0, 1]])
-        by_opencv = cv2.projectPoints(world[:, 2].numpy(), rotation, k.t.numpy(), K, k.dist.numpy())[0][:, 0]
+        by_opencv = cv2.projectPoints(world[:, 2].contiguous().numpy(), rotation, k.t.numpy(), K, k.dist.numpy())[0][:, 0]
         there = p.mask[0, : len(world)]
         assert valid[:, 2].all()
         close(p.joints[0, : len(world), ROOT][there], by_opencv[there.numpy()], 0.01)

@@ -29,8 +29,8 @@ from vp.nets.tif import TIF
 
 LEVELS = ("mean depth", "box size", "stature floor")
 TRAINED_BY = ("nets/__init__.py", "nets/method.py", "nets/tbs.py", "nets/tif.py", "nets/bdr.py", "nets/resnet.py", "world", "camera.py",
-              "skeleton.py", "lab/train.py", "lab/datasets.py", "lab/pictures.py", "lab/recorded_pictures.py", "lab/second_stage.py",
-              "data/panoptic.py", "data/muco.py")  # fmt: skip
+              "skeleton.py", "lab/train.py", "lab/datasets.py", "lab/pictures.py", "lab/second_stage.py")  # fmt: skip
+RECORDED_BY = ("lab/recorded_pictures.py", "data/panoptic.py", "data/muco.py", "data/mupots.py")  # besides, where pictures are recorded
 
 
 def _common(s):
@@ -123,10 +123,15 @@ def _source(make, method):
     own = [make] if inspect.isfunction(make) else []
     own += [f for c in sorted(classes, key=lambda c: c.__qualname__) for f in vars(c).values() if inspect.isfunction(f)]
     try:
-        return [[inspect.getsource(f), f.__defaults__, inspect.getclosurevars(f).nonlocals] for f in own] + [repr(method)]
+        return [[inspect.getsource(f), f.__defaults__, _plain(inspect.getclosurevars(f).nonlocals)] for f in own] + [repr(method)]
     except OSError:
         hint = "write it in a file or in a cell of a notebook"
         raise InputError("its source is not to be had, so the cache could not tell it from another", repr(make), hint) from None
+
+
+def _plain(values):
+    """Names and values that can be printed the same in every run; of all else the type (a generator would print its address)."""
+    return {k: v if isinstance(v, (int, float, str, tuple, list, dict)) or v is None else type(v).__name__ for k, v in values.items()}
 
 
 def quiet(label):

@@ -43,7 +43,7 @@ def main(dataset, root=None, cameras=None, agr="gt", noise="clean", weights=None
 
 
 def two_d_network(path, trained):
-    """The 2D network (`backbone.Trained2D`) of a file, by default the one in the second stage's own file, else the shipped one; InputError."""
+    """`backbone.Trained2D` of a file, by default that in the second stage's own file, else the shipped one; InputError."""
     if path is None:
         with contextlib.suppress(InputError):  # none in it
             return backbones.load(trained.path)
@@ -139,7 +139,8 @@ def evaluate(trained, batches, noise="clean", seed=0, sources=None, eyes=None, *
         "methods": {k: {a: _plain(v) for a, v in r.items()} for k, r in rows.items()},
         "published": None if published is None else {k: _plain(published[k]) for k in PUBLISHED},
         "windows": looked.counts,
-        "agr": f"images, {eyes.path.name}" if eyes else f"ground truth, {noise}", "seed": seed, "weights": trained.path.name, "sources": sources or {},
+        "agr": f"images, {eyes.path.name}" if eyes else f"ground truth, {noise}", "seed": seed,
+        "weights": trained.path.name, "sources": sources or {},
         "warnings": list(dict.fromkeys(warnings)), **{k: v for k, v in results.provenance().items() if k in ("git", "device")},
     }  # fmt: skip
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from vp.lab import baselines, pictures, pool, results, study
+from vp.lab import baselines, models, pictures, pool, results, study
 from vp.lab.datasets import load
 from vp.lab.profiles import resolve
 from vp.world.cameras import PANOPTIC, CameraRanges
@@ -101,7 +101,8 @@ def train_one(name, arm, method, profile="auto", seed=0, root=None, label=None):
     sizes = resolve(profile).study.seed(seed)
     sources = EXPERIMENTS[name].arms[arm]
     sets = tuple(s.pictures(sizes, seed, root) for s in sources)
-    about = [[asdict(s) for s in sources], str(root or "twin"), seed, [len(p) for p in sets]]
+    made_by = [str(root), models.code_hash(baselines.RECORDED_BY)] if root else "twin"
+    about = [[asdict(s) for s in sources], made_by, seed, [len(p) for p in sets]]
     return baselines.learn(method, pictures.Samples(sets), sizes, sets[0].camera.size, about, label)
 
 

@@ -101,7 +101,7 @@ def _study(train, test, steps, heat_steps, heat_test):
     """A Study of so many pictures and steps for a laptop."""
     plan = replace(PLAN, steps=steps)
     return Study(train, test, (240, 128), (128, 128), 0.5, 64, 18, 16, 32, plan=plan, map=(56, 32),
-                 heat_plan=replace(PLAN, steps=heat_steps, batch=32, lr=4e-3), heat_test=heat_test)  # fmt: skip
+                 heat_plan=replace(PLAN, steps=heat_steps, lr=3e-3), heat_test=heat_test)  # fmt: skip
 
 
 def _two_d(pictures, steps, picture=(224, 128)):
@@ -131,7 +131,7 @@ PROFILES = {
         Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32,
                 study=_study(32, 16, 3, 3, 32), backbone=_two_d(8, 3)),
         Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(400, 500), held_out=256,
-                study=_study(1200, 250, 600, 240, 256), backbone=_two_d(500, 700)),
+                study=_study(1200, 250, 600, 800, 256), backbone=_two_d(500, 700)),
         Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000,
                 study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=2000)),
         Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000, study=Study(),
