@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import close
+from test_train_processes import end
 
 from vp.camera import Camera
 from vp.data.panoptic import Y_DOWN
@@ -318,15 +319,20 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 def test_changed_files_and_damaged_caches_are_read_anew(dome, here, tmp_path):
     p = of_folder("panoptic", "train", dome, 3, SIZE, "panoptic:14")
     (file,) = (here / "runs/cache/recorded").glob("*.npy")
-    file.write_bytes(file.read_bytes()[:-100])
-    recorded_pictures._of_folder.cache_clear()
-    assert torch.equal(of_folder("panoptic", "train", dome, 3, SIZE, "panoptic:14").image, p.image)
+    good = p.image.clone()
+    for damage in (lambda: file.write_bytes(file.read_bytes()[:-100]), lambda: np.save(file, np.zeros((3, 3), np.uint8))):
+        damage()
+        recorded_pictures._of_folder.cache_clear()
+        assert torch.equal(of_folder("panoptic", "train", dome, 3, SIZE, "panoptic:14").image, good)
     root = write_panoptic(tmp_path / "own", TRAIN[:1], frames=3)
     before = of_folder("panoptic", "train", root, 9, SIZE, "panoptic:14").image.clone()
     drawn(root / TRAIN[0] / "hdImgs/00_14/00_14_00000001.png", camera_of(14), standing(1), ground=200)
     recorded_pictures._of_folder.cache_clear()
     assert not torch.equal(of_folder("panoptic", "train", root, 9, SIZE, "panoptic:14").image, before)
-    assert not list((here / "runs/cache/recorded").glob("*.part"))
+    os.utime(root / TRAIN[0] / "hdImgs/00_14/00_14_00000001.png", ns=(1, 1))  # written again at another time, with as many bytes
+    recorded_pictures._of_folder.cache_clear()
+    of_folder("panoptic", "train", root, 9, SIZE, "panoptic:14")
+    assert len(list((here / "runs/cache/recorded").iterdir())) == 2 * 4, "four sets, each with its lock, and no rest"
 
 
 def test_a_smaller_copy_of_a_picture_will_do_and_a_crop_will_not(tmp_path):
@@ -447,11 +453,12 @@ sys.exit(train_methods.main(sys.argv[1:]))
     script.write_text(code)
     options = ["fig3a", "--profile", "smoke", "--data", f"panoptic={dome}", "--methods", "TBS", "BDR", "--arms", "14", "many"]
     environment = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    both = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    run = subprocess.run([*launcher, str(script), *options], capture_output=True, text=True, env=environment, timeout=240)
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert [line.partition(":")[0] for line in run.stdout.splitlines()] == [f"{k} of 4" for k in range(1, 5)]
-    assert run.stderr.count("step 3/3") == 4, "one process speaks"
+    code, out, err = end(subprocess.Popen([*launcher, str(script), *options], text=True, env=environment, **both))
+    assert code == 0, err[-2000:]
+    assert [line.partition(":")[0] for line in out.splitlines()] == [f"{k} of 4" for k in range(1, 5)]
+    assert err.count("step 3/3") == 4, "one process speaks"
     kept = sorted((here / "runs/cache/methods").glob("*.safetensors"))
     assert len(kept) == 4
     assert not list((here / "runs/cache/methods").glob("*.state"))

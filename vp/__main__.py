@@ -44,6 +44,21 @@ def parser():
     c.add_argument("--seed", type=int, default=0)
     c.add_argument("--out", metavar="FILE.json")
 
+    c = sub.add_parser("estimate", help="keypoints of any detector, or a photo, to absolute 3D poses")
+    c.add_argument("input", metavar="INPUT", help="COCO annotations or results, OpenPose (file or folder) or mmpose JSON, or a photo")
+    c.add_argument("--out", required=True, metavar="FILE.json")
+    c.add_argument("--camera", metavar="FILE", help="our JSON, OpenCV's intrinsics, or a Panoptic calibration as FILE:00_16")
+    c.add_argument("--focal", type=float, metavar="PX", help="default: EXIF of the photo, else the paper's 1400 px at 1920")
+    c.add_argument("--pitch", type=float, metavar="DEG", help="positive looks down; default: fitted to the people")
+    c.add_argument("--height", type=float, metavar="MM", help="of the camera above the floor; default: fitted to the people")
+    c.add_argument("--weights", metavar="FILE.safetensors", help="default: the shipped ones")
+    c.add_argument("--picture", metavar="FILE.png", help="the people in the image, from the side and from above")
+    c.add_argument("--html", metavar="FILE.html", help="a page in which they can be turned, without outside resources")
+    c.add_argument("--image", metavar="NAME", help="only this image of the file")
+    c.add_argument("--photo", metavar="FILE", help="the photo of the keypoints, or a folder of photos named as the images")
+    c.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="of the image, px, where nothing else says it")
+    c.add_argument("--detector", default="own", choices=("own", "torchvision"), help="who finds people in a photo")
+
     c = sub.add_parser("report", help="tables, figures and claims from the rows at hand")
     c.add_argument("--rows", nargs="+", default=[], metavar="DIR", help="files or folders of rows (default: results/)")
     c.add_argument("--out", metavar="DIR", help="default: figures/results/")
@@ -105,6 +120,11 @@ def run(args):
 
         asked = (args.dataset, args.root, args.camera, args.agr, args.noise, args.weights, args.scenes, args.seed, args.out, args.backbone)
         return evaluation.main(*asked)
+    if args.command == "estimate":
+        from vp.lab import estimate
+
+        return estimate.main(args.input, args.out, args.camera, args.focal, args.pitch, args.height, args.weights, args.picture, args.html,
+                             args.image, args.photo, args.size, args.detector)  # fmt: skip
     if args.command == "report":
         from vp.lab import report
 

@@ -109,7 +109,7 @@ def learn(two_d, made, about, seed=0, label=None, folder=None, device=None, imag
                  "losses": {k: [float(f"{v:.4g}") for v in series] for k, series in h.losses.items()},
                  "two_d": json.loads(json.dumps(asdict(two_d))), "seed": seed, "about": str(about), "imagenet": bool(imagenet),
                  "pictures": [len(s) for s in stream.sets], "sources": [s.sources for s in stream.sets],
-                 "config": results.config_hash({"key": said})}  # fmt: skip
+                 "config": results.config_hash({"key": said}), "backbone": backbone.shape.to_dict()}  # fmt: skip
         if processes()[0] == 0:
             save(path, backbone, facts)
     return Trained2D(backbone.eval(), facts, path)

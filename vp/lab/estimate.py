@@ -10,26 +10,25 @@ import json
 import math
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 
 from vp.atomic import write_atomic
+from vp.camera import fit_transform, rescale
 from vp.errors import InputError
 from vp.lab import guess_camera, models
-from vp.lab.found import find_people, photo_size, pictures_of
+from vp.lab.found import find_people
 from vp.lab.infer import WITHIN_PX, infer
 from vp.nets.ren import Candidates
 from vp.skeleton import JOINTS_15, map_joints
 from vp.world.agr import EXTENSION, draw_box_map, draw_heatmaps, edge_distances, person_sigma
-from vp.camera import fit_transform, rescale
 
 LEAST = 0.15  # least confidence of a joint: less is missing; above the 0.1 at which a root is found on the maps
 OCCLUDED = 0.55  # amplitude of a joint that was labelled though hidden: the middle of the training's 0.2 to 0.9
 SURE = 0.5  # least confidence of a joint that is put on its own ray
 STATURE_SHARE = 0.05  # relative s.d. of adults' stature (§2 of the shared notes on depth): what remains unknown without a floor
 CROWN = (1.0 - 0.818) / (0.936 - 0.818)  # neck to head top / neck to eyes (Winter); for the size of the box only, never as a joint
+NEAR = 100.0  # mm, no root is nearer to the camera
 BLOCK = 16  # people at a time
 BORDER_PX = 2.0  # a box so near to the border is cut by it
 ROOT = JOINTS_15.root_index
@@ -132,7 +131,7 @@ def lift(model, people, camera):
     """3D of each person before a single camera: joints (P, 15, 3) mm of the camera frame (NaN where nothing can be said), score (P,),
     found (P,) bool: root seen;  alone (P,) bool: no window explains the person, the depth is the DE's.
     """
-    P, K = len(people.px), model.sizes.people
+    P = len(people.px)
     joints, score = torch.full((P, 15, 3), torch.nan, dtype=torch.float64), torch.zeros(P, dtype=torch.float64)
     found, alone = torch.zeros(P, dtype=torch.bool), torch.zeros(P, dtype=torch.bool)
     for rows in torch.arange(P).split(BLOCK):
@@ -149,25 +148,23 @@ def lift(model, people, camera):
         b = torch.arange(len(rows))
         joints[rows], score[rows] = said.poses.joints[b, best].double(), said.poses.scores[b, best].double() * here
         for i in (~here).nonzero()[:, 0].tolist():  # nobody is dropped: PEN looks where the DE says
-            there = said.depth_roots[i, :1]
-            found_there = bool(said.detections.valid[i, 0]) and bool(there.isfinite().all()) and bool(there[0, 2] > 100)
+            there = said.depth_roots[i, 0]
+            found_there = bool(said.detections.valid[i, 0]) and bool(there.isfinite().all()) and float(there[2]) > NEAR
             joints[rows[i]] = torch.nan
             if found_there:
-                answer = infer(model, heat[i : i + 1], box[i : i + 1], cameras[i : i + 1], choose=_at(there, cameras[i : i + 1], K))
+                answer = infer(model, heat[i : i + 1], box[i : i + 1], cameras[i : i + 1], choose=_at(there, cameras[i : i + 1]))
                 joints[rows[i]] = answer.poses.joints[0, 0].double()
         found[rows], alone[rows] = joints[rows, ROOT].isfinite().all(-1), ~here
     return on_rays(joints, people, camera), score, found, alone & found
 
 
-def _at(root, camera, K):
-    """What `infer` shall let PEN work on: one root (1, 3) mm of the camera frame, in the first of K slots."""
+def _at(root, camera):
+    """What `infer` shall let PEN work on: one root (3,) mm of the camera frame, in the first slot, instead of what REN found."""
 
     def choose(found, frame):
-        place = torch.zeros_like(found.position)
-        place[:, 0] = frame.from_world(camera.to_world(root.to(camera.R))[:, None])[:, 0, 0].to(place) if root.ndim == 1 else \
-            frame.from_world(camera.to_world(root.to(camera.R)[None])).to(place)[:, 0]
-        valid = torch.zeros_like(found.valid)
-        valid[:, 0] = True
+        place, valid = torch.zeros_like(found.position), torch.zeros_like(found.valid)
+        place[0, 0] = frame.from_world(camera.to_world(root.to(camera.R)[None, None]))[0, 0].to(place)
+        valid[0, 0] = True
         return Candidates(place, torch.zeros_like(found.score), valid)
 
     return choose
@@ -182,3 +179,169 @@ def on_rays(joints, people, camera):
     xy, ok = xy.view_as(people.px), ok.view_as(people.known) & (people.amplitude >= SURE)
     depth = joints[..., 2:]
     return torch.where(ok[..., None] & (depth > 0), torch.cat([xy * depth, depth], -1), joints)
+
+
+# ---- one image -------------------------------------------------------------------------------------------------------------------------
+
+
+def camera_of(sample, people, given=None, focal=None, pitch=None, height=None, photo=None):
+    """(Camera, its story for the JSON, warnings) of an image: what is given, else what EXIF says, else what is assumed or fitted.
+
+    given: (Camera, placed) of `guess_camera.read_camera`, or None;  focal px, pitch degree, height mm: of the command line, or None.
+    """
+    size, warnings = tuple(sample.size), []
+    if given is not None:
+        camera, placed = _sized(given[0], size, sample.name)
+        warnings += placed
+        source, placed = "camera", given[1]
+    else:
+        exif = None if focal or photo is None else guess_camera.exif_focal(photo, size)
+        source = "flag" if focal else "EXIF" if exif else "guess"
+        camera, placed = guess_camera.level(size, focal or exif or guess_camera.guessed_focal(size)), False
+        if source == "guess":
+            said = f"focal length unknown: {float(camera.f[0]):.0f} px assumed (the paper's 1400 px at 1920), every depth scales with it"
+            warnings.append(said)
+    story = {"focal": source}
+    if placed:
+        return camera, story | {"pitch": "camera", "height": "camera"}, warnings
+    guess = guess_camera.from_people(camera, people.px, people.known, people.eyes, pitch, height)
+    for key, value in (("pitch", pitch), ("height", height)):
+        story[key] = "flag" if value is not None else "assumed" if guess is None else "people"
+    if guess is not None:
+        story |= {"pitch_sd_deg": _plain(guess.pitch_sd), "height_sd_mm": _plain(guess.height_sd, 0), "people_used": guess.people}
+        what = [f"pitch {guess.pitch_deg:.0f} ± {guess.pitch_sd:.0f}°"] * (pitch is None)
+        what += [f"height {guess.height_mm / 1000:.1f} ± {guess.height_sd / 1000:.1f} m"] * (height is None)
+        line = f"camera unknown: {' and '.join(what)} fitted to {guess.people} upright {'people' if guess.people > 1 else 'person'}"
+        warnings.append(line + (", which is too little to rely on" if guess.unsure else ""))
+        pitch, height = guess.pitch_deg, guess.height_mm
+    else:
+        assumed = [f"pitch {guess_camera.PITCH:.0f}°"] * (pitch is None) + [f"height {guess_camera.HEIGHT / 1000:.1f} m"] * (height is None)
+        if assumed:
+            warnings.append(f"camera unknown and nobody stands upright with feet in view: {' and '.join(assumed)} assumed")
+        pitch, height = (d if v is None else v for v, d in ((pitch, guess_camera.PITCH), (height, guess_camera.HEIGHT)))
+    return guess_camera.placed(camera, pitch, height), story, warnings
+
+
+def _sized(camera, size, where):
+    """(the camera for images of `size`, warnings); InputError where it is a camera for images of another shape."""
+    if camera.size == size:
+        return camera, []
+    if camera.size == (0, 0):
+        camera = guess_camera.Camera(camera.R, camera.t, camera.f, camera.c, size, camera.dist)
+        if not bool(((camera.c > 0) & (camera.c < camera.c.new_tensor(size))).all()):
+            raise InputError(f"the camera's principal point {camera.c.tolist()} is outside the image of {size[0]} x {size[1]}", where)
+        return camera, []
+    a, b = camera.size[0] / camera.size[1], size[0] / size[1]
+    if abs(a / b - 1) > 0.01:
+        raise InputError(f"the image is {size[0]} x {size[1]}, the camera {camera.size[0]} x {camera.size[1]}", where, "sizes contradict")
+    return camera.resize(*size), [f"the camera's {camera.size[0]} x {camera.size[1]} was scaled to the image's {size[0]} x {size[1]}"]
+
+
+def estimate(trained, sample, given=None, focal=None, pitch=None, height=None, photo=None):
+    """The entry of one image, a dict fit for JSON, from a Sample with 2D joints and a size; see the design's command line.
+
+    trained: `models.Trained`;  others: `camera_of`.  "depth_interval_mm" is depth (1 ± sqrt(stature² + focal²)), one s.d. each:
+    `STATURE_SHARE` and `guess_camera.FOCAL_SHARE`; the network's own error and a wrong pitch are not in it.
+    """
+    if trained.model.sizes.joints != 15:
+        raise InputError(f"a network of {trained.model.sizes.joints} joints", trained.path, "keypoints become the 15 joints of the paper")
+    people = people_of(sample, sample.size)
+    camera, story, warnings = camera_of(sample, people, given, focal, pitch, height, photo)
+    joints, score, found, alone = lift(trained.model, people, camera)
+    if not len(people.px):
+        warnings.append("nobody in this image")
+    share = math.hypot(STATURE_SHARE, guess_camera.FOCAL_SHARE[story["focal"]])
+    rows = [_person(people, joints, score, found, alone, i, share, warnings) for i in range(len(people.px))]
+    warnings += models.outside_range(trained.facts, camera[None], joints[found, ROOT, 2])
+    about = {"pitch_deg": _plain(float(camera.pitch_deg)), "height_mm": _plain(float(camera.centre[2]), 0), "from": story}
+    return {"image": sample.name.partition("/")[2] or sample.name, "size": list(sample.size), "camera": camera.to_dict() | about,
+            "weights": trained.path.name, "warnings": warnings, "people": rows}  # fmt: skip
+
+
+def _person(people, joints, score, found, alone, i, share, warnings):
+    who, flags = people.ids[i], []
+    if people.truncated[i]:
+        flags.append("truncated")
+    if alone[i]:
+        flags.append("depth_estimator_only")
+        warnings.append(f"person {who}: no window explains these joints, the depth is that of the depth estimator alone")
+    if not found[i]:
+        flags.append("no_root")
+        seen, both = bool(people.known[i].any()), bool(people.known[i, ROOT])
+        why = "no joint is known" if not seen else "the root lies outside the image" if both else "not both hips are known"
+        warnings.append(f"person {who}: no 3D, {why}")
+    root, depth = joints[i, ROOT], float(joints[i, ROOT, 2])
+    interval = [depth * (1 - share), depth * (1 + share)] if found[i] else None
+    return {"person_id": who, "score": _plain(float(score[i]), 3), "flags": flags, "root_depth_mm": _plain(depth if found[i] else None),
+            "depth_interval_mm": _plain(interval), "root_cam_mm": _plain(root.tolist() if found[i] else None),
+            "stature_mm": _plain(stature(joints[i]) if found[i] else None, 0), "joints_cam_mm": _plain(joints[i].tolist()) if found[i] else None,
+            "joint_names": list(JOINTS_15.joints), "joints_px": _plain(people.px[i].tolist())}  # fmt: skip
+
+
+def stature(joints):
+    """Stature mm of a pose (15, 3) from the lengths of its shanks, thighs and trunk, 0.779 of it (Winter): whatever the posture."""
+    at = [JOINTS_15.index(j) for j in ("left_ankle", "left_knee", "left_hip", "right_ankle", "right_knee", "right_hip")]
+    legs = sum((joints[a] - joints[b]).norm() for a, b in zip(at, at[1:]) if (a, b) != (at[2], at[3])) / 2
+    return float(legs + (joints[ROOT] - joints[JOINTS_15.index("neck")]).norm()) / (0.818 - 0.039)
+
+
+def _plain(x, digits=1):
+    """Numbers for JSON: rounded, NaN as null; a point of NaN as null."""
+    if isinstance(x, (list, tuple)):
+        out = [_plain(v, digits) for v in x]
+        return None if out and all(v is None for v in out) and not isinstance(x[0], (list, tuple)) else out
+    return None if x is None or x != x else round(x, digits) if digits else round(x)
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------------------------
+
+
+def main(source, out=None, camera=None, focal=None, pitch=None, height=None, weights=None, picture=None, page=None, image=None,
+         photo=None, size=None, detector="own"):  # fmt: skip
+    """`vp estimate`: print a line per image, write the JSON, the picture, the page; exit code.  InputError: bad input."""
+    for name, value, low, high in (("--focal", focal, 1.0, 1e6), ("--pitch", pitch, -89.0, 89.0), ("--height", height, 1.0, 1e6)):
+        if value is not None and not low <= value <= high:
+            raise InputError(f"{value:g}", name, f"between {low:g} and {high:g}")
+    given = None if camera is None else guess_camera.read_camera(camera)
+    if given is not None and focal is not None:
+        raise InputError("the camera file has a focal length", "--focal", "leave one of the two out")
+    if given is not None and given[1] and (pitch is not None or height is not None):
+        raise InputError("the camera file has pitch and height", "--pitch, --height", "leave them out")
+    samples = find_people(source, photo, size or (given[0].size if given and given[0].size != (0, 0) else None), image, detector)
+    trained = models.load(weights)
+    entries, photos = [], []
+    for i, sample in enumerate(samples):
+        entries.append(estimate(trained, sample, given, focal, pitch, height, sample.image))
+        photos.append(sample.image)
+        if len(samples) > 1:
+            print(f"[{i + 1}/{len(samples)}] {entries[-1]['image']}", file=sys.stderr)
+    for entry in entries:
+        print(text(entry))
+    about = {"unit": "mm", "frame": "camera: x right, y down, z forward; x_cam = R x_world + t, world Z up, floor 0",
+             "depth_interval": f"± 1 s.d.: depth x sqrt({STATURE_SHARE}² + focal²), focal {guess_camera.FOCAL_SHARE}"}  # fmt: skip
+    if out:
+        write_atomic(out, json.dumps(about | {"images": entries}, indent=1, allow_nan=False) + "\n")
+    if picture or page:
+        from vp.show import estimate as show
+
+        if picture:
+            write_atomic(picture, show.picture(entries, photos).png)
+        if page:
+            write_atomic(page, show.page(entries))
+    return 0
+
+
+def text(entry):
+    """An image as a few lines."""
+    c = entry["camera"]
+    lines = [f"{entry['image']}: {len(entry['people'])} people; focal {c['f'][0]:.0f} px ({c['from']['focal']}), pitch {c['pitch_deg']:.1f}°"
+             f" ({c['from']['pitch']}), height {c['height_mm'] / 1000:.2f} m ({c['from']['height']})"]  # fmt: skip
+    for p in sorted(entry["people"], key=lambda p: p["root_depth_mm"] or math.inf):
+        flags = f"  {', '.join(p['flags'])}" if p["flags"] else ""
+        if p["root_depth_mm"] is None:
+            lines.append(f"  person {p['person_id']}:{flags}")
+            continue
+        low, high = (v / 1000 for v in p["depth_interval_mm"])
+        depth, tall = p["root_depth_mm"] / 1000, p["stature_mm"] / 1000
+        lines.append(f"  person {p['person_id']}: depth {depth:.2f} m [{low:.2f}, {high:.2f}], stature {tall:.2f} m{flags}")
+    return "\n".join(lines + [f"  note: {w}" for w in entry["warnings"]])

@@ -1,0 +1,151 @@
+"""What `vp estimate` is given: keypoints of any detector with the photos they belong to, or photos alone and a network that finds people."""
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from vp.data.detections import read_detections
+from vp.errors import InputError
+from vp.sample import Sample
+from vp.skeleton import COCO_17
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+LARGEST = 200_000_000  # pixels of a photo: more is refused before it is decoded
+PERSON = 0.5  # least score of a person of torchvision's detector
+
+
+def photo_size(path):
+    """(width, height) of a photo from its header, nothing decoded; turned as EXIF says.  InputError: none, or too large."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            w, h = picture.size
+            turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    except Image.DecompressionBombError:
+        raise InputError("the picture is too large", path, f"at most {LARGEST / 1e6:.0f} million pixels") from None
+    except (OSError, ValueError, SyntaxError):
+        raise InputError("not a readable picture", path) from None
+    if w * h > LARGEST:
+        raise InputError(f"a picture of {w} x {h}", path, f"at most {LARGEST / 1e6:.0f} million pixels")
+    return (h, w) if turned else (w, h)
+
+
+def find_people(source, photo=None, size=None, image=None, detector="own"):
+    """Samples with 2D joints, each with `size` and, where it is at hand, `image`.  InputError: see the module.
+
+    source: keypoint file or folder, or a photo;  photo: a photo, or a folder of them named as the images are;  size: (w, h) px where
+    nothing else says it;  image: name or id of the one image that is wanted;  detector: "own" or "torchvision", for photos.
+    """
+    source = Path(source)
+    if not source.exists():
+        raise InputError("no such file", source, "keypoints (COCO, OpenPose or mmpose JSON) or a photo")
+    if source.suffix.lower() in PICTURES:
+        photo_size(source)
+        samples = [detect(source, detector)]
+        photo = source
+    else:
+        samples = read_detections(source)
+    if image is not None:
+        known = [s.name for s in samples]
+        samples = [s for s in samples if str(image) in (s.name, s.name.rpartition("/")[2], Path(s.name).stem)]
+        if not samples:
+            raise InputError(f"no image {image}", source, f"there are {', '.join(n.rpartition('/')[2] for n in known[:5])}")
+    if not samples:
+        raise InputError("no image with people", source)
+    return [_complete(s, photo, size, len(samples)) for s in samples]
+
+
+def _complete(sample, photo, size, n):
+    """The sample with its size and photo; InputError where sizes are missing or contradict."""
+    found = sample.image
+    if photo is not None:
+        found = _photo_of(Path(photo), sample, n)
+    of_photo = None if found is None else photo_size(found)
+    sizes = {"the keypoint file": sample.size, "the photo": of_photo}
+    known = {k: tuple(v) for k, v in sizes.items() if v is not None}
+    if len(set(known.values())) > 1:
+        said = ", ".join(f"{k} says {w} x {h}" for k, (w, h) in known.items())
+        raise InputError(f"contradictory image sizes: {said}", sample.name)
+    final = next(iter(known.values()), size)
+    if final is None:
+        raise InputError("the image size is not known", sample.name, "give --size WIDTH HEIGHT, --photo FILE or --camera FILE")
+    if min(final) < 1 or max(final) > 100_000:
+        raise InputError(f"an image of {final[0]} x {final[1]}", sample.name)
+    return replace(sample, size=tuple(final), image=None if found is None else str(found))
+
+
+def _photo_of(photo, sample, n):
+    """The photo of a sample: the file itself, or the one of its name in the folder; None if the folder has none."""
+    if not photo.exists():
+        raise InputError("no such photo", photo)
+    if photo.is_file():
+        if n > 1:
+            raise InputError(f"one photo for {n} images", photo, "choose one with --image, or give a folder of photos")
+        return photo
+    stem = Path(sample.name.rpartition("/")[2]).stem
+    stems = {stem, stem.zfill(12)}
+    return next((f for f in sorted(photo.iterdir()) if f.suffix.lower() in PICTURES and f.stem in stems), None)
+
+
+# ---- photos ----------------------------------------------------------------------------------------------------------------------------
+
+
+def detect(photo, detector="own"):
+    """A Sample of the people that a network finds in a photo.
+
+    "own": `vp.lab.backbone.detect`;  "torchvision": its Keypoint R-CNN, of the extra `detector`.  InputError says what is missing.
+    """
+    if detector == "torchvision":
+        return torchvision_people(photo)
+    try:
+        own = getattr(importlib.import_module("vp.lab.backbone"), "detect", None)
+    except ModuleNotFoundError:
+        own = None
+    if own is None:
+        hint = "give keypoints of any detector, or --detector torchvision"
+        raise InputError("photos need a 2D network of our own, which is not shipped yet", photo, hint)
+    return own(photo)
+
+
+def torchvision_people(photo, load=None):
+    """COCO-17 keypoints of torchvision's Keypoint R-CNN (He et al., ICCV 2017), a Sample; InputError if the package or its weights are not
+    there.
+
+    load: () -> the network, for tests.  Its keypoint scores are heights of a heatmap without unit; s becomes 1 / (1 + e^(2 - s)), ours.
+    """
+    network = (load or _keypoint_rcnn)()
+    with torch.no_grad():
+        found = network([_picture(photo)])[0]
+    keep = found["scores"] >= PERSON
+    points, heights = found["keypoints"][keep].double(), found["keypoints_scores"][keep].double()
+    return Sample(COCO_17, f"photo/{Path(photo).name}", joints_px=points[..., :2] - 0.5, valid_px=torch.ones_like(heights, dtype=torch.bool),
+                  score=torch.sigmoid(heights - 2.0), boxes=found["boxes"][keep].double() - 0.5, size=photo_size(photo), image=str(photo),
+                  ids=tuple(range(int(keep.sum()))), sources={"poses": "torchvision"})  # fmt: skip
+
+
+def _keypoint_rcnn():
+    try:
+        from torchvision.models.detection import keypointrcnn_resnet50_fpn
+    except ImportError:
+        hint = 'pip install "virtualpose-notebooks[detector]", or give keypoints of any detector'
+        raise InputError("the package torchvision is not installed", "--detector torchvision", hint) from None
+    try:
+        return keypointrcnn_resnet50_fpn(weights="DEFAULT").eval()
+    except (OSError, RuntimeError) as e:  # they are fetched on first use
+        raise InputError(f"the detector's weights cannot be had ({str(e)[:100]})", "--detector torchvision", "fetched on first use") from None
+
+
+def _picture(photo):
+    """A photo (3, H, W), RGB in [0, 1], turned as EXIF says."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(photo) as picture:
+            rgb = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    except (OSError, ValueError, SyntaxError):
+        raise InputError("not a readable picture", photo) from None
+    return torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
