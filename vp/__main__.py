@@ -32,6 +32,18 @@ def parser():
     c.add_argument("--resume", action="store_true", help="go on with an interrupted training of the same --out")
     c.add_argument("--out", required=True, metavar="FILE.safetensors")
 
+    c = sub.add_parser("tailor", help="a second stage for one fixed camera, fine-tuned from the shipped one")
+    c.add_argument("camera", metavar="CAMERA.json", help="our JSON; its world has Z up, mm, the floor at Z = 0")
+    c.add_argument("--poses", nargs="+", default=["procedural"], metavar="SOURCE", help="procedural, bvh:DIR, panoptic:DIR, muco:DIR")
+    c.add_argument("--profile", default="auto", help="smoke, quick (default, minutes), paper-short, paper")
+    c.add_argument("--view", nargs=2, type=float, metavar=("NEAR", "FAR"),
+                   help="mm from the camera, horizontally, between which people are (default: the floor that it sees)")
+    c.add_argument("--pitch-error", type=float, default=0.0, metavar="DEG", help="s.d. of the pitch in the file (default 0: exact)")
+    c.add_argument("--weights", metavar="FILE.safetensors", help="to begin with (default: the shipped ones)")
+    c.add_argument("--seed", type=int, default=0)
+    c.add_argument("--resume", action="store_true", help="go on with an interrupted tailoring to the same --out")
+    c.add_argument("--out", required=True, metavar="FILE.safetensors")
+
     c = sub.add_parser("evaluate", help="errors of a second stage on a data set or its twin, beside reference levels")
     c.add_argument("--dataset", required=True, metavar="NAME", help="virtual, panoptic, muco, mupots, coco or bvh")
     c.add_argument("--root", metavar="DIR", help="folder of the data set (default: its virtual twin)")
@@ -115,6 +127,11 @@ def run(args):
         from vp.lab import models
 
         return models.train_main(args.profile, args.poses, args.cameras, args.out, args.resume, args.seed)
+    if args.command == "tailor":
+        from vp.lab import tailor
+
+        asked = (args.camera, args.out, args.poses, args.profile, args.weights, args.seed, args.view, args.pitch_error, args.resume)
+        return tailor.main(*asked)
     if args.command == "evaluate":
         from vp.lab import evaluation
 

@@ -25,8 +25,7 @@ from vp.world.agr import EXTENSION, draw_box_map, draw_heatmaps, edge_distances,
 
 LEAST = 0.15  # least confidence of a joint: less is missing; above the 0.1 at which a root is found on the maps
 OCCLUDED = 0.55  # amplitude of a joint that was labelled though hidden: the middle of the training's 0.2 to 0.9
-SURE = 0.5  # least confidence of a joint that is put on its own ray
-STATURE_SHARE = 0.05  # relative s.d. of adults' stature (§2 of the shared notes on depth): what remains unknown without a floor
+STATURE_SHARE = 0.05  # relative s.d. of adults' stature: without a floor, depth is known no better
 CROWN = (1.0 - 0.818) / (0.936 - 0.818)  # neck to head top / neck to eyes (Winter); for the size of the box only, never as a joint
 NEAR = 100.0  # mm, no root is nearer to the camera
 BLOCK = 16  # people at a time
@@ -57,7 +56,7 @@ def people_of(sample, size):
     if sample.score is not None:
         trust = sample.score.double().clamp(0, 1)
     elif sample.visible is not None:
-        trust = torch.where(sample.visible, 1.0, OCCLUDED).double()
+        trust = torch.where(sample.visible, px.new_tensor(1.0), px.new_tensor(OCCLUDED))
     else:
         trust = torch.ones_like(px[..., 0])
     known = known & (trust >= LEAST)
@@ -68,8 +67,9 @@ def people_of(sample, size):
     known = known & ((px > -px.new_tensor(size)) & (px < 2 * px.new_tensor(size))).all(-1)  # farther away: no joint
     uv, ok = map_joints(px, known, sample.skeleton, JOINTS_15, derive=True)
     amplitude = map_joints(trust[..., None], known, sample.skeleton, JOINTS_15, derive=True)[0][..., 0].nan_to_num(0) * ok
-    eyes = torch.stack([_mean(px, known, sample.skeleton, names) for names in (("left_eye", "right_eye"), ("left_ear", "right_ear"), ("nose",))])
-    eyes = torch.where(eyes[0].isfinite(), eyes[0], torch.where(eyes[1].isfinite(), eyes[1], eyes[2]))
+    eyes = torch.full_like(px[:, 0], torch.nan)
+    for names in (("left_eye", "right_eye"), ("left_ear", "right_ear"), ("nose",)):  # about as high as each other
+        eyes = torch.where(eyes.isfinite(), eyes, _mean(px, known, sample.skeleton, names))
     neck = uv[:, JOINTS_15.index("neck")]
     out = People(uv, amplitude, eyes, neck + CROWN * (eyes - neck), torch.zeros(len(uv), dtype=torch.bool), list(sample.ids))
     out.ids = [i if i is not None and i != -1 else k for k, i in enumerate(out.ids)] or list(range(len(uv)))
@@ -119,7 +119,8 @@ def maps(people, size, map_size):
     boxes = torch.cat([(lo - margin).clamp(first, last), (hi + margin).clamp(first, last)], -1)
     boxes = torch.where(found[:, None], torch.cat([boxes[:, :2].minimum(roots), boxes[:, 2:].maximum(roots)], -1), boxes)
     heat = draw_heatmaps(uv.nan_to_num(0)[:, None], sigma[:, None], people.amplitude[:, None], map_size)
-    box_map = draw_box_map(edge_distances(roots, boxes)[:, None].nan_to_num(0), roots[:, None], found[:, None], extent.amax(-1)[:, None], map_size)
+    to_edge = edge_distances(roots, boxes).nan_to_num(0)
+    box_map = draw_box_map(to_edge[:, None], roots[:, None], found[:, None], extent.amax(-1)[:, None], map_size)
     return heat.float(), box_map.float(), roots, found
 
 
@@ -155,7 +156,7 @@ def lift(model, people, camera):
                 answer = infer(model, heat[i : i + 1], box[i : i + 1], cameras[i : i + 1], choose=_at(there, cameras[i : i + 1]))
                 joints[rows[i]] = answer.poses.joints[0, 0].double()
         found[rows], alone[rows] = joints[rows, ROOT].isfinite().all(-1), ~here
-    return on_rays(joints, people, camera), score, found, alone & found
+    return joints, score, found, alone & found
 
 
 def _at(root, camera):
@@ -168,17 +169,6 @@ def _at(root, camera):
         return Candidates(place, torch.zeros_like(found.score), valid)
 
     return choose
-
-
-def on_rays(joints, people, camera):
-    """Joints (P, 15, 3) moved sideways on to the rays of their pixels, at their depths, where the pixels are sure (not in the paper).
-
-    The voxels of PEN are coarser than keypoints are: this takes the sideways part of its quantisation away.
-    """
-    xy, ok = camera.normalise(people.px.to(torch.float64).flatten(0, 1))
-    xy, ok = xy.view_as(people.px), ok.view_as(people.known) & (people.amplitude >= SURE)
-    depth = joints[..., 2:]
-    return torch.where(ok[..., None] & (depth > 0), torch.cat([xy * depth, depth], -1), joints)
 
 
 # ---- one image -------------------------------------------------------------------------------------------------------------------------
@@ -272,24 +262,26 @@ def _person(people, joints, score, found, alone, i, share, warnings):
         warnings.append(f"person {who}: no 3D, {why}")
     root, depth = joints[i, ROOT], float(joints[i, ROOT, 2])
     interval = [depth * (1 - share), depth * (1 + share)] if found[i] else None
-    return {"person_id": who, "score": _plain(float(score[i]), 3), "flags": flags, "root_depth_mm": _plain(depth if found[i] else None),
-            "depth_interval_mm": _plain(interval), "root_cam_mm": _plain(root.tolist() if found[i] else None),
-            "stature_mm": _plain(stature(joints[i]) if found[i] else None, 0), "joints_cam_mm": _plain(joints[i].tolist()) if found[i] else None,
-            "joint_names": list(JOINTS_15.joints), "joints_px": _plain(people.px[i].tolist())}  # fmt: skip
+    three_d = {"root_depth_mm": depth, "depth_interval_mm": interval, "root_cam_mm": root.tolist(), "joints_cam_mm": joints[i].tolist()}
+    three_d = {k: _plain(v) if found[i] else None for k, v in three_d.items()}
+    tall = _plain(stature(joints[i]) if found[i] else None, 0)
+    return {"person_id": who, "score": _plain(float(score[i]), 3), "flags": flags, **three_d, "stature_mm": tall,
+            "joint_names": list(JOINTS_15.joints), "joints_px": [_plain(p) for p in people.px[i].tolist()]}  # fmt: skip
 
 
 def stature(joints):
     """Stature mm of a pose (15, 3) from the lengths of its shanks, thighs and trunk, 0.779 of it (Winter): whatever the posture."""
-    at = [JOINTS_15.index(j) for j in ("left_ankle", "left_knee", "left_hip", "right_ankle", "right_knee", "right_hip")]
-    legs = sum((joints[a] - joints[b]).norm() for a, b in zip(at, at[1:]) if (a, b) != (at[2], at[3])) / 2
-    return float(legs + (joints[ROOT] - joints[JOINTS_15.index("neck")]).norm()) / (0.818 - 0.039)
+    at = {name: joints[i] for i, name in enumerate(JOINTS_15.joints)}
+    bones = [(f"{s}_{a}", f"{s}_{b}") for s in ("left", "right") for a, b in (("hip", "knee"), ("knee", "ankle"))]
+    legs = sum((at[a] - at[b]).norm() for a, b in bones) / 2
+    return float(legs + (at["neck"] - at["mid_hip"]).norm()) / (0.818 - 0.039)
 
 
 def _plain(x, digits=1):
     """Numbers for JSON: rounded, NaN as null; a point of NaN as null."""
     if isinstance(x, (list, tuple)):
         out = [_plain(v, digits) for v in x]
-        return None if out and all(v is None for v in out) and not isinstance(x[0], (list, tuple)) else out
+        return None if out and all(v is None for v in out) else out
     return None if x is None or x != x else round(x, digits) if digits else round(x)
 
 
@@ -334,8 +326,9 @@ def main(source, out=None, camera=None, focal=None, pitch=None, height=None, wei
 def text(entry):
     """An image as a few lines."""
     c = entry["camera"]
-    lines = [f"{entry['image']}: {len(entry['people'])} people; focal {c['f'][0]:.0f} px ({c['from']['focal']}), pitch {c['pitch_deg']:.1f}°"
-             f" ({c['from']['pitch']}), height {c['height_mm'] / 1000:.2f} m ({c['from']['height']})"]  # fmt: skip
+    of = c["from"]
+    lines = [f"{entry['image']}: {len(entry['people'])} people; focal {c['f'][0]:.0f} px ({of['focal']}), pitch {c['pitch_deg']:.1f}°"
+             f" ({of['pitch']}), height {c['height_mm'] / 1000:.2f} m ({of['height']})"]  # fmt: skip
     for p in sorted(entry["people"], key=lambda p: p["root_depth_mm"] or math.inf):
         flags = f"  {', '.join(p['flags'])}" if p["flags"] else ""
         if p["root_depth_mm"] is None:

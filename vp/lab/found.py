@@ -1,4 +1,4 @@
-"""What `vp estimate` is given: keypoints of any detector with the photos they belong to, or photos alone and a network that finds people."""
+"""What `vp estimate` is given: keypoints of any detector and their photos, or photos alone and a network that finds people."""
 
 import importlib
 from dataclasses import replace
@@ -121,7 +121,8 @@ def torchvision_people(photo, load=None):
         found = network([_picture(photo)])[0]
     keep = found["scores"] >= PERSON
     points, heights = found["keypoints"][keep].double(), found["keypoints_scores"][keep].double()
-    return Sample(COCO_17, f"photo/{Path(photo).name}", joints_px=points[..., :2] - 0.5, valid_px=torch.ones_like(heights, dtype=torch.bool),
+    known = torch.ones_like(heights, dtype=torch.bool)
+    return Sample(COCO_17, f"photo/{Path(photo).name}", joints_px=points[..., :2] - 0.5, valid_px=known,
                   score=torch.sigmoid(heights - 2.0), boxes=found["boxes"][keep].double() - 0.5, size=photo_size(photo), image=str(photo),
                   ids=tuple(range(int(keep.sum()))), sources={"poses": "torchvision"})  # fmt: skip
 
@@ -135,7 +136,8 @@ def _keypoint_rcnn():
     try:
         return keypointrcnn_resnet50_fpn(weights="DEFAULT").eval()
     except (OSError, RuntimeError) as e:  # they are fetched on first use
-        raise InputError(f"the detector's weights cannot be had ({str(e)[:100]})", "--detector torchvision", "fetched on first use") from None
+        what = f"the detector's weights cannot be fetched ({str(e)[:100]})"
+        raise InputError(what, "--detector torchvision", "give keypoints of any detector instead") from None
 
 
 def _picture(photo):

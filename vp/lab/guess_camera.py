@@ -169,11 +169,11 @@ def placed(camera, pitch_deg, height):
 # ---- pitch and height from the people ----------------------------------------------------------------------------------------------
 
 
-def upright(px, known, eyes, box_px=1.0):
-    """Who can tell about the floor: list of (row, "standing" | "stooping"), from joints px (P, 15, 2), known (P, 15), eyes (P, 2) px.
+def upright(px, known):
+    """Who can tell about the floor: list of (row, "standing" | "stooping"), from joints px (P, 15, 2), known (P, 15).
 
     Needs shoulders, hips, an ankle and its knee; the trunk and the line to the feet are within 30 degree of the image's vertical.
-    Standing: a knee straighter than 155 degree, feet below the trunk; stooping: less than that, but not squatting or seated.
+    Standing: a knee straighter than 155 degree and a thigh as long as its shank; stooping: less, but not squatting or seated.
     """
     out = []
     at = JOINTS_15.index
@@ -187,8 +187,9 @@ def upright(px, known, eyes, box_px=1.0):
         trunk, leg = hip - neck, foot - hip
         if trunk[1] <= 0 or leg[1] <= 0 or max(abs(trunk[0] / trunk[1]), abs(leg[0] / leg[1])) > math.tan(math.radians(30)):
             continue
-        share = leg[1] / np.linalg.norm(trunk)  # 1.7 of who stands, seen from his own height
-        if max(knees) > 155 and 1.1 < share < 2.6:
+        share = leg[1] / np.linalg.norm(trunk)  # 1.7 of who stands, seen from his own height, and 0.7 from near and high above
+        thigh = max(_length(p[at(f"{s}_hip")], p[at(f"{s}_knee")]) / _length(p[at(f"{s}_knee")], p[at(f"{s}_ankle")]) for s in legs)
+        if max(knees) > 155 and 0.6 < share < 2.6 and thigh > 0.75:  # thighs that point at the camera are short: somebody sits
             out.append((i, "standing"))
         elif max(knees) > 110 and share > 1.0:
             out.append((i, "stooping"))
@@ -202,19 +203,24 @@ def _angle(a, b, c):
     return math.degrees(math.acos(np.clip(cos, -1, 1)))
 
 
+def _length(a, b):
+    return max(math.dist(a, b), 1e-9)
+
+
 def from_people(camera, px, known, eyes, pitch_deg=None, height_mm=None):
     """`Guess` of pitch and height from people's joints px (P, 15, 2), known (P, 15) bool, eyes (P, 2) px (NaN: unknown); or None.
 
     camera: a single one, of which f, c and dist count;  pitch_deg, height_mm: what is known already.  None: nobody stands, or nothing is
-    asked.  One person alone cannot tell a pitch from a height: the pitch is `PITCH` then.
+    asked.  One person alone hardly tells a pitch from a height; the prior decides then, and the s.d. says so.
     """
-    who = upright(px, known, eyes)
+    who = upright(px, known)
     if not who or (pitch_deg is not None and height_mm is not None):
         return None
     pitches = PITCHES if pitch_deg is None else torch.tensor([float(pitch_deg)], dtype=torch.float64)
     heights = HEIGHTS if height_mm is None else torch.tensor([float(height_mm)], dtype=torch.float64)
     s, c, log = torch.deg2rad(pitches).sin(), torch.deg2rad(pitches).cos(), heights.log()
-    total = -0.5 * ((pitches - PRIOR_PITCH[0]) / PRIOR_PITCH[1]).square()[:, None] - 0.5 * ((log - math.log(PRIOR_HEIGHT[0])) / PRIOR_HEIGHT[1]).square()
+    total = -0.5 * ((pitches - PRIOR_PITCH[0]) / PRIOR_PITCH[1]).square()[:, None]
+    total = total - 0.5 * ((log - math.log(PRIOR_HEIGHT[0])) / PRIOR_HEIGHT[1]).square()
     at = JOINTS_15.index
     for i, posture in who:
         ankles = [j for j in (at("left_ankle"), at("right_ankle")) if known[i, j]]

@@ -26,7 +26,7 @@ SMALL = Sizes(  # what a laptop trains in minutes
 class Study:
     """Sizes of the generalization study (§3); defaults are the paper's where it names any (§3.1), else ours."""
 
-    train: int = 20_000  # pictures per training set
+    train: int = 6000  # pictures per training set (rendered ones are held in memory: 9 GB)
     test: int = 2000  # per test set
     wide: tuple = (960, 512)  # px of pictures of 16:9 (§5.1)
     square: tuple = (512, 512)  # px of MuCo's square pictures

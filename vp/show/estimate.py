@@ -119,7 +119,7 @@ def _person(axes, person, joints, i, few):
         if few:
             at = px[np.nanargmin(px[:, 1])]
             name = str(i + 1) + ("" if person["root_depth_mm"] is None else f": {person['root_depth_mm'] / 1000:.1f} m")
-            image.annotate(name, at, (0, 5), textcoords="offset points", ha="center", color=c, weight="bold", fontsize=10, path_effects=edge,
+            image.annotate(name, at, (0, 5), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge,
                            annotation_clip=True)  # fmt: skip
     if person["root_depth_mm"] is None:
         return
@@ -154,7 +154,6 @@ def page(entries):
         images.append({"name": entry["image"], "people": people, "frustum": frustum, "warnings": entry["warnings"],
                        "camera": {k: entry["camera"][k] for k in ("pitch_deg", "height_mm", "f")}})  # fmt: skip
     data = {"images": images, "limbs": JOINTS_15.limb_pairs, "edges": plot.FRUSTUM_EDGES}
-    # "</" would end the script, whatever an image is called
-    text = json.dumps(data, allow_nan=False).replace("</", "<\\/").replace("<!--", "<\\!--")
+    text = json.dumps(data, allow_nan=False).replace("<", "\\u003c")  # or the name of an image could end the script
     title = html.escape(", ".join(e["image"] for e in entries[:3]))
     return PAGE.read_text(encoding="utf-8").replace("{{title}}", title).replace('"{{data}}"', text)
