@@ -272,3 +272,19 @@ def check_error_of_posture(function):
     people = ((4000.0, 0.75, 1.0), (3000.0, 1.15, 1.0), (5000.0, 0.9, 0.8))
     cases = [({"d": d, "gamma": gamma, "known": known}, d * (known / gamma - 1)) for d, gamma, known in people]
     return _check(function, cases, "mm")
+
+
+def check_pck_all(function):
+    """12: function(errors, missed) -> share of joints within 150 mm over all people; errors mm of the found people's joints (N, J)."""
+    errors = np.array([[10.0, 149.0, 151.0, 400.0], [20.0, 30.0, 40.0, 150.0]])
+    cases = [({"errors": errors, "missed": 0}, 5 / 8), ({"errors": errors, "missed": 2}, 5 / 16)]
+    return _check(function, cases, "")
+
+
+def check_below(function):
+    """12: function(errors, threshold) -> [mean of the errors below the threshold, share of them]; errors (N,) mm."""
+    cases = [
+        ({"errors": np.array([100.0, 200.0, 900.0, 1300.0]), "threshold": 500.0}, [150.0, 0.5]),
+        ({"errors": np.array([100.0, 200.0, 600.0]), "threshold": 1000.0}, [300.0, 1.0]),
+    ]
+    return _check(function, cases, "mm and share")

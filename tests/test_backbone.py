@@ -125,7 +125,8 @@ def test_imagenet_weights_that_do_not_fit(tmp_path):
     bad["layer1.0.conv1.weight"] = bad["layer1.0.conv1.weight"] * torch.nan
     for state, said in (
         (imagenet(16), "has shape"), (imagenet(depth=50), "unknown weights"),
-        ({k: t for k, t in imagenet().items() if "layer4" not in k}, "missing"), ({"features.0.weight": torch.zeros(1)}, "unknown"), ([1, 2], "not a dict"), (bad, "not finite"),
+        ({k: t for k, t in imagenet().items() if "layer4" not in k}, "missing"), ({"features.0.weight": torch.zeros(1)}, "unknown"),
+        ([1, 2], "not a dict"), (bad, "not finite"),
     ):  # fmt: skip
         torch.save(state, path)
         with pytest.raises(InputError, match=said):
@@ -259,6 +260,9 @@ def test_losses_by_hand():
     here = (agr.box_map.sum(1) > 0)[:, None].expand(-1, 4, -1, -1)
     close(stamped.detach(), 0.1 * float((out["box"] - agr.box_map)[here].abs().mean().detach()), 1e-4)
     assert not torch.allclose(published["box"], stamped)
+    focused = lab.Seen2D(b, replace(TwoD(THIN), focus=4.0))(batch)["heatmap"]
+    by_hand = ((1 + 4 * agr.heatmaps) * (out["heatmap"] - agr.heatmaps) ** 2).mean()
+    close(focused.detach(), 1e4 * by_hand.detach(), 1e-2)
 
 
 def test_nobody_costs_no_box_and_has_a_gradient():

@@ -190,6 +190,30 @@ def test_recorded_pictures_in_3d_and_2d(tmp_path):
         of_samples([nothing], (96, 64))
 
 
+def test_what_others_are_known_to_have_counts_in_a_masked_box():
+    both = torch.cat([body(40.0, 30.0, 14.0), body(46.0, 32.0, 14.0)], 1)
+    p = labelled(both)
+    p.present[0, 0, 3], p.missing[0, 0, 3] = False, True
+    agr, weight = drawn(p, (24, 16))
+    x, y = (both[0, 1, 3] / 4 - 0.375).round().long().tolist()
+    assert agr.heatmaps[0, 3, y, x] > 0.7
+    assert weight[0, 3, y, x]
+    assert not weight[0, 3].all()
+    assert weight[0, 4].all()
+
+
+def test_sources_of_other_sizes_are_fitted():
+    made = dot(20.0, 12.0, (48, 32))
+    batch = Stream((made,), Shape(15, (96, 64)), PLAIN)(0, 1)
+    close(batch.agr.roots[0, 0], rescale(torch.tensor([20.0, 12.0]), 0.5), 1e-4)
+    x = (batch.image[0, 0].double().sum(0) * torch.arange(96)).sum() / batch.image[0, 0].sum()
+    close(x, rescale(torch.tensor(20.0), 2.0), 0.05)
+    tall = dot(20.0, 30.0, (48, 64))  # centred between black
+    batch = Stream((tall,), Shape(15, (96, 64)), PLAIN)(0, 1)
+    close(batch.agr.roots[0, 0], rescale(torch.tensor([44.0, 30.0]), 0.25), 1e-4)
+    assert (batch.image[..., :24] == 0).all()
+
+
 def test_coco_annotations(shared):
     data = load("coco", "train", root=shared / "data" / "coco")
     made = of_samples(data.samples(10), SIZE)

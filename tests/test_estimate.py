@@ -355,14 +355,32 @@ def test_photos_that_cannot_be_used(tmp_path, capsys, monkeypatch):
 def test_without_a_network_of_our_own_or_torchvision(tmp_path, monkeypatch):
     from PIL import Image
 
+    from vp.lab import backbone
+
     photo = tmp_path / "good.png"
     Image.new("RGB", (64, 48)).save(photo)
-    monkeypatch.setattr(found.importlib, "import_module", lambda name: SimpleNamespace())
+    monkeypatch.setattr(backbone, "SHIPPED", tmp_path / "none.safetensors")
     with pytest.raises(InputError, match="2D network"):
         found.detect(photo)
     monkeypatch.setitem(__import__("sys").modules, "torchvision.models.detection", None)
     with pytest.raises(InputError, match="torchvision is not installed"):
         found.detect(photo, "torchvision")
+
+
+def test_a_photo_and_our_own_network(tmp_path, monkeypatch):
+    from PIL import Image
+
+    from vp.lab import backbone, two_d
+
+    photo, out = tmp_path / "good.png", tmp_path / "o.json"
+    Image.new("RGB", (640, 480)).save(photo)
+    monkeypatch.setattr(backbone, "SHIPPED", photo)  # there is one
+    monkeypatch.setattr(backbone, "load", lambda: SimpleNamespace(backbone="net"))
+    found_there = sample(person(320, 240, 1.5)[None], skeleton=COCO_17, size=(640, 480), ids=(-1,))
+    monkeypatch.setattr(two_d, "detect", lambda net, path: found_there if net == "net" and path == photo else None)
+    assert main(["estimate", str(photo), "--out", str(out), "--picture", str(tmp_path / "o.png")]) == 0
+    (entry,) = json.loads(out.read_text())["images"]
+    assert entry["people"][0]["root_depth_mm"] > 1000
 
 
 def test_torchvision_adapter_with_a_stub(tmp_path, trained):

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "notebooks"), str(ROOT / "notebooks" / "solutions")]
 import agr  # noqa: E402
 import backgrounds  # noqa: E402
+import benchmarks  # noqa: E402
 import camera_views  # noqa: E402
 import depth_baselines  # noqa: E402
 import exercises  # noqa: E402
@@ -51,6 +52,8 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_covered": (  # every joint near, not their mean
         human_poses.covered, lambda test, bank, r: (np.linalg.norm(test[:, None] - bank, axis=-1).max(-1).min(1) <= r).mean()
     ),
+    "check_pck_all": (benchmarks.pck_all, lambda errors, missed: (errors < 150).mean()),  # forgot the missed
+    "check_below": (benchmarks.below, lambda errors, threshold: [np.minimum(errors, threshold).mean(), (errors < threshold).mean()]),
     "check_error_of_posture": (human_poses.error_of_posture, lambda d, gamma, known: d * (gamma / known - 1)),  # the wrong way round
 }
 

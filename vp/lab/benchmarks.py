@@ -11,13 +11,14 @@ mid-hip outwards; an answer's joint is right within 150 mm; counted are head top
 names no threshold for PCK_root: 150 mm as for other joints, and 250 mm as in AP_root, are both given.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from vp import metrics
-from vp.lab import backbone, baselines, evaluate, generalization, models, pictures, pool, results, study, two_d
+from vp.lab import backbone, evaluate, generalization, pictures, pool, study, two_d
 from vp.lab.datasets import load
 from vp.lab.infer import infer
 from vp.lab.labelled import content_of, fitted, inside, read_picture
@@ -32,7 +33,7 @@ UNSEEN, CAMERA = "Pizza", "30"  # not in Panoptic's training; the test camera (Â
 SEQUENCES = tuple(f"TS{k}" for k in range(1, 21))
 FAR = {"table2": 500.0, "table3": 1000.0}  # mm, published: candidates farther from every true root are dropped
 MATCHED_PX = 40.0  # MuPoTS' tool
-NEAR_MM, ROOT_MM = 150.0, (150.0, 250.0)  # thresholds of PCK, and of PCK_root
+VOTING, COUNTED = ([JOINTS_17.index(j) for j in names] for names in (metrics.PAIR_JOINTS, metrics.PCK_JOINTS))  # the same of 15 joints
 CHAINS = (("mid_hip", "spine", "neck", "head_top"), ("neck", "head"), *(c for s in ("left", "right") for c in (
     ("neck", f"{s}_shoulder", f"{s}_elbow", f"{s}_wrist"), ("mid_hip", f"{s}_hip", f"{s}_knee", f"{s}_ankle"))))  # fmt: skip
 
@@ -49,11 +50,15 @@ class Part:
     data: tuple | None = None
     paths: list | None = None
 
+    def __len__(self):
+        return sum(len(s.mask) for s in self.scenes)
+
     def pictures(self, size):
         """Pictures of each block (B, 3, H, W) in [0, 1] at `size`, black where the camera's own picture ends; None: there are none."""
         if self.data is not None:
-            seen, seed, n = inside(torch.tensor(content_of(self.scenes[0].camera.size, size)), size), self.data[1], sum(map(_count, self.scenes))
-            return (x.float() / 255 * seen for x in self.data[0].rendered(n, seed, size).split([_count(s) for s in self.scenes]))
+            (data, seed), counts = self.data, [len(s.mask) for s in self.scenes]
+            seen = inside(torch.tensor(content_of(self.scenes[0].camera.size, size)), size)
+            return (x.float() / 255 * seen for x in data.rendered(sum(counts), seed, size).split(counts))
         if not self.paths or not all(p for block in self.paths for p in block):
             return None
         return (torch.stack([fitted(read_picture(p), size) for p in block]).float() / 255 for block in self.paths)
@@ -68,6 +73,11 @@ class Bench:
     parts: list
     sources: dict
     paired: bool = False
+
+    @property
+    def recorded(self):
+        """Whether these are recorded people before recorded cameras."""
+        return any(p.data is None for p in self.parts)
 
 
 def bench(table, profile="auto", seed=0, root=None, n=None):
@@ -91,7 +101,8 @@ def _datasets(table, data, seed):
     """{part: (Dataset, seed of its scenes)} of a twin; a folder may have brought poses or cameras."""
     t, stream = data.twin, study.STREAM + seed
     if table == "table3":
-        own = [{"cameras": [c]} for c in data.cameras] or [{"twin": replace(t, scenes=replace(t.scenes, camera=f"mupots:{s[2:]}"))} for s in SEQUENCES]
+        own = [{"cameras": [c]} for c in data.cameras]
+        own = own or [{"twin": replace(t, scenes=replace(t.scenes, camera=f"mupots:{s[2:]}"))} for s in SEQUENCES]
         return {s: (replace(data, **changed), 1000 * stream + k) for k, (s, changed) in enumerate(zip(SEQUENCES, own))}
     if data.sources["poses"] != "twin":
         return {"other": (data, stream)}  # recorded poses say nothing of activities
@@ -109,9 +120,10 @@ def part_of(name, table):
 
 
 def _recorded(table, data, n):
-    samples = [s for s in data.recorded(n, [CAMERA] if table == "table2" else None) if s.joints is not None and len(s) and s.camera is not None]
-    samples, found = [samples[i * len(samples) // n] for i in range(n)] if len(samples) > n else samples, {}
-    for s in samples:
+    seen = data.recorded(n, [CAMERA] if table == "table2" else None)
+    samples = [s for s in seen if s.joints is not None and len(s) and s.camera is not None]
+    found = {}
+    for s in [samples[i * len(samples) // n] for i in range(n)] if len(samples) > n else samples:
         found.setdefault(part_of(s.name, table), {}).setdefault(s.camera.size, []).append(s)
     order, parts = {a: i for i, a in enumerate((*ACTIVITIES, *SEQUENCES))}, []
     for name in sorted(found, key=lambda k: (order.get(k, len(order)), k)):
@@ -120,20 +132,14 @@ def _recorded(table, data, n):
     return Bench(table, parts, {k: samples[0].sources.get(k, "none") for k in ("poses", "cameras")} if samples else {})
 
 
-def _count(scenes):
-    return len(scenes.mask)
-
-
 def prepare(calls):
     """Render the pictures of twins that are not in the cache yet, side by side; calls: (table, profile, seed, n, size) each."""
-    jobs = [(*call, name) for call in calls for name in (ACTIVITIES if call[0] == "table2" else SEQUENCES)]
-    pool.side_by_side(_render, jobs, "pictures")
+    pool.side_by_side(_render, [(*call, half) for call in calls for half in (0, 1)], "pictures")
 
 
-def _render(table, profile, seed, n, size, name):
-    whole = bench(table, profile, seed, n=n)
-    part = next(p for p in whole.parts if p.name == name)
-    part.data[0].rendered(sum(map(_count, part.scenes)), part.data[1], size)
+def _render(table, profile, seed, n, size, half):
+    for part in bench(table, profile, seed, n=n).parts[half::2]:
+        part.data[0].rendered(len(part), part.data[1], tuple(size))
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------------------------
@@ -143,7 +149,7 @@ def _render(table, profile, seed, n, size, name):
 class Answered:
     """What a method says of a `Bench`, as `metrics.View`s (sequence: the part's name), in the bench's order.
 
-    views: without any truth;  published: in the space about the true roots, far candidates dropped; None: not a method of ours;  focal
+    views: without any truth;  published: in the space about the true roots, far candidates dropped; None: not asked for;  focal
     (V,) px;  pairs: whose answer is whose where a method is told (a list of (q, p) per view), else None;  sizes (V, 2) px;  about: columns
     of rows.
     """
@@ -156,14 +162,14 @@ class Answered:
     pairs: list | None = None
 
 
-def answered(trained, bench, noise=None, seed=0, eyes=None):
+def answered(trained, bench, noise=None, seed=0, eyes=None, truth=False):
     """`Answered` of a second stage (`models.Trained`), from computed AGR with `noise` (None: clean), or from pictures where there are
     `eyes`: whatever has `.shape.picture` (W, H) and `.agr(images) -> heatmaps, box_map`, a `vp.nets.backbone.Backbone`.
 
-    None: the bench has no pictures.
+    truth: the answers of the published evaluation as well.  None: the bench has no pictures.
     """
     s, device = trained.model.sizes, next(trained.model.parameters()).device
-    out = Answered([], [], [], [], study.budget(trained) | bench.sources | {"images": "computed"})
+    out = Answered([], [] if truth else None, [], [], study.budget(trained) | bench.sources | {"images": "computed"})
     if eyes is not None:
         two_d.check_maps(trained.model, eyes)
     for part in bench.parts:
@@ -178,14 +184,19 @@ def answered(trained, bench, noise=None, seed=0, eyes=None):
                 heatmaps, box_map = (x.to(agr.heatmaps) for x in eyes.agr(next(images).to(where)))
                 agr = replace(agr, heatmaps=heatmaps, box_map=box_map)
             p = infer(trained.model, agr.heatmaps, agr.box_map, scenes.camera).poses
-            for kept, a in ((out.views, evaluate.Answers(p.joints, p.scores, p.valid)),
-                            (out.published, published_answers(trained.model, scenes, agr, t, FAR[bench.table]))):  # fmt: skip
-                kept += [replace(v, sequence=part.name) for v in evaluate.views(a, scenes, t.mask)]
+            out.views += _named(part, evaluate.views(evaluate.Answers(p.joints, p.scores, p.valid), scenes, t.mask))
+            if truth:
+                told = published_answers(trained.model, scenes, agr, t, FAR[bench.table])
+                out.published += _named(part, evaluate.views(told, scenes, t.mask))
             out.focal += scenes.camera.depth_norm.cpu().tolist()
-            out.sizes += [scenes.camera.size] * _count(scenes)
+            out.sizes += [scenes.camera.size] * len(scenes.mask)
     if eyes:
-        out.about |= {"images": "twin" if bench.parts[0].data else bench.sources["poses"].partition(" ")[0]}
+        out.about["images"] = "twin" if bench.parts[0].data else bench.sources["poses"].partition(" ")[0]
     return out
+
+
+def _named(part, views):
+    return [replace(v, sequence=part.name) for v in views]
 
 
 def _on(scenes, device):
@@ -231,18 +242,17 @@ def baseline(method, bench, profile="auto", seed=0, block=64):
     about = {k: learned.facts[k] for k in ("steps", "samples_seen", "config")}
     out = Answered([], None, [], [], about | bench.sources | {"images": "twin"}, [])
     for part in bench.parts:
-        seen = pictures.of_scenes(part.data[0], sum(map(_count, part.scenes)), part.data[1], size)
+        seen = pictures.of_scenes(part.data[0], len(part), part.data[1], size)
         points = torch.cat([_points(learned.method, seen, torch.arange(i, min(i + block, len(seen)))) for i in range(0, len(seen), block)])
         start = 0
         for scenes in part.scenes:
-            rows = slice(start, start := start + _count(scenes))
+            rows = slice(start, start := start + len(scenes.mask))
             a = evaluate.Answers(points[rows], scenes.mask.float(), scenes.mask)
-            counts = scenes.mask & scenes.visible_root if hasattr(scenes, "visible_root") else asked(scenes)
-            out.views += [replace(v, sequence=part.name) for v in evaluate.views(a, scenes, counts)]
+            out.views += _named(part, evaluate.views(a, scenes, asked(scenes)))
             told = zip(scenes.mask, seen.mask[rows])
             out.pairs += [[(p, p) for p in torch.nonzero(known[there])[:, 0].tolist()] for there, known in told]
             out.focal += scenes.camera.depth_norm.tolist()
-            out.sizes += [scenes.camera.size] * _count(scenes)
+            out.sizes += [scenes.camera.size] * len(scenes.mask)
     return out
 
 
@@ -280,7 +290,7 @@ def with_true_bones(pred, gt):
     out = np.array(pred, float)
     for chain in CHAINS:
         chain = [skeleton.index(j) for j in chain if j in skeleton.joints]
-        for up, joint in zip(chain, chain[1:]):
+        for up, joint in itertools.pairwise(chain):
             bone = np.asarray(pred[joint], float) - pred[up]
             true, own = np.linalg.norm(np.asarray(gt[joint], float) - gt[up]), np.linalg.norm(bone)
             out[joint] = out[up] + bone * (true / own if own > 0 and np.isfinite(true) else 1.0)
@@ -325,17 +335,16 @@ RULES = {"table2": TABLE2, "table3": TABLE3}
 def count(found, rule):
     """`metrics.People` of an `Answered` by a `Rule`: all rules give the same people in the same order."""
     views, pairs = found.published if rule.truth else found.views, found.pairs
-    vote = [views[0].gt.shape[1] == 15 and JOINTS_15.index(j) or JOINTS_17.index(j) for j in metrics.PAIR_JOINTS] if views else []
     if rule.cut:
         views = [in_picture(v, size) for v, size in zip(views, found.sizes)]
     if pairs is None:
         ways = {
             "root": lambda v, f: metrics.pair_root_px(v, ROOT, evaluate.GATE * f / np.maximum(v.gt[:, ROOT, 2], 1.0)),
             "pose": lambda v, f: metrics.pair_panoptic(v, ROOT),
-            "joints": lambda v, f: metrics.pair_joints_px(v, ROOT, MATCHED_PX, vote),
+            "joints": lambda v, f: metrics.pair_joints_px(v, ROOT, MATCHED_PX, VOTING),
         }
         pairs = [ways[rule.pairing](v, f) for v, f in zip(views, found.focal)]
     if rule.bones:
         views = [boned(v, p) for v, p in zip(views, pairs)]
     given = iter(pairs)
-    return metrics.evaluate(views, ROOT, lambda view, root: next(given), [JOINTS_17.index(j) for j in metrics.PCK_JOINTS])
+    return metrics.evaluate(views, ROOT, lambda view, root: next(given), COUNTED)

@@ -1,6 +1,6 @@
 """What `vp estimate` is given: keypoints of any detector and their photos, or photos alone and a network that finds people."""
 
-import importlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from vp.sample import Sample
 from vp.skeleton import COCO_17
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-LARGEST = 200_000_000  # pixels of a photo: more is refused before it is decoded
+LARGEST = 80_000_000  # pixels of a photo: more is refused before it is decoded
 PERSON = 0.5  # least score of a person of torchvision's detector
 
 
@@ -21,7 +21,7 @@ def photo_size(path):
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(path) as picture:
             w, h = picture.size
             turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
     except Image.DecompressionBombError:
@@ -96,18 +96,16 @@ def _photo_of(photo, sample, n):
 def detect(photo, detector="own"):
     """A Sample of the people that a network finds in a photo.
 
-    "own": `vp.lab.backbone.detect`;  "torchvision": its Keypoint R-CNN, of the extra `detector`.  InputError says what is missing.
+    "own": the shipped 2D network;  "torchvision": its Keypoint R-CNN, of the extra `detector`.  InputError says what is missing.
     """
     if detector == "torchvision":
         return torchvision_people(photo)
-    try:
-        own = getattr(importlib.import_module("vp.lab.backbone"), "detect", None)
-    except ModuleNotFoundError:
-        own = None
-    if own is None:
+    from vp.lab import backbone, two_d
+
+    if not backbone.SHIPPED.is_file():
         hint = "give keypoints of any detector, or --detector torchvision"
         raise InputError("photos need a 2D network of our own, which is not shipped yet", photo, hint)
-    return own(photo)
+    return two_d.detect(backbone.load().backbone, photo)
 
 
 def torchvision_people(photo, load=None):

@@ -8,7 +8,7 @@ ahead; with q = (a_foot b_top) / (b_foot a_top), the same person is
 
 tall.  Statures of adults are known (1.70 m, s.d. 0.10 m), so each person says how likely a pitch θ and a height h are.  This and a weak
 prior are added up on a grid; what is reported is the mean and one standard deviation of that posterior, given the focal length.
-Not in the paper, which takes 1400 px and pitch 0 for photos (§5.5, Fig. 4).
+Not in the paper, which takes 1400 px and pitch 0 for photos (§5.4, Fig. 4).
 """
 
 import json
@@ -26,7 +26,7 @@ from vp.errors import InputError
 from vp.skeleton import JOINTS_15
 from vp.world.body import SOLE
 
-FOCAL, WIDTH = 1400.0, 1920.0  # px, the paper's focal length for photos (§5.5), at the width of the images it was trained on
+FOCAL, WIDTH = 1400.0, 1920.0  # px, the paper's focal length for photos (§5.4), at the width of the images it was trained on
 FOCAL_SHARE = {"camera": 0.0, "flag": 0.0, "EXIF": 0.05, "guess": 0.2}  # relative s.d. of the focal length, by its source; ours
 PITCH, HEIGHT = 0.0, 1500.0  # degree (the paper's), mm (ours): of photos that do not tell
 STATURE = (1700.0, 100.0)  # mm, mean and s.d. of adults

@@ -134,7 +134,7 @@ def of_scenes(data, n, seed=0, size=(224, 128), J=15, folder=None):
         ))  # fmt: skip
     uv, present, missing, depth = (torch.cat(x) for x in zip(*parts))
     content = torch.tensor(content_of(s.camera.size, size)).expand(n, 4)
-    return Labelled(image * inside(content[0], size), uv, present, missing, torch.full((*depth.shape, 4), torch.nan), depth, content,
+    return Labelled(image.mul_(inside(content[0], size)), uv, present, missing, torch.full((*depth.shape, 4), torch.nan), depth, content,
                     tuple(size), s.sources)  # fmt: skip
 
 

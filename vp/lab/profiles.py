@@ -54,13 +54,13 @@ class Study:
 class TwoD:
     """Sizes and training of the 2D network; defaults are the published ones (1.2 to 1.4).
 
-    pictures: per source;  heat, box: weights of Eq. 1;  focus: a heatmap's square error counts 1 + focus x target times (not in the
+    heat, box: weights of Eq. 1;  focus: a heatmap's square error counts 1 + focus x target times (not in the
     paper);  stamp: boxes are learned on the square that the AGR writes, else at the root's pixel (published).
     """
 
     shape: Shape = field(default_factory=Shape)
     plan: Plan = field(default_factory=lambda: Plan(steps=80_000))
-    pictures: int = 16_000
+    pictures: int = 3000  # per source: at 960 x 512, 4 GB of memory each
     change: Change = MIRROR
     heat: float = 10_000.0
     box: float = 0.1
@@ -104,10 +104,13 @@ def _study(train, test, steps, heat_steps, heat_test):
                  heat_plan=replace(PLAN, steps=heat_steps, lr=3e-3), heat_test=heat_test)  # fmt: skip
 
 
-def _two_d(pictures, steps, picture=(224, 128)):
+MILD = Change(0.5, (0.85, 1.2), 0.0, 0.05, 0.15, 0.1, 0.2)  # in few steps, more of it teaches less
+
+
+def _two_d(pictures, steps, picture=(224, 128), change=MILD, lr=4e-3):
     """A TwoD of so many pictures per source and steps for a laptop; its pictures are four times the second stage's maps."""
     shape = Shape(15, picture, 18, 32, 64, skips=True, box_unit=picture[0] / 64, init_std=None)
-    return TwoD(shape, replace(PLAN, steps=steps), pictures, Change(), heat=1000.0, box=0.1, focus=5.0, stamp=True)
+    return TwoD(shape, replace(PLAN, steps=steps, lr=lr), pictures, change, heat=1000.0, box=0.1, focus=5.0, stamp=True)
 
 
 # The shipped model: finer maps, a bird's-eye REN, everything that detectors and users do to the AGR and the camera.
@@ -123,7 +126,7 @@ COMPACT = Course(
     places=Placement(area=None, view=(1800.0, 10_500.0)),
 )  # fmt: skip
 
-COMPACT_2D = _two_d(4000, 6000, (320, 192))  # the shipped 2D network, whose maps are COMPACT's
+COMPACT_2D = _two_d(4000, 6000, (320, 192), Change(), 2e-3)  # the shipped 2D network, whose maps are COMPACT's
 
 PROFILES = {
     p.name: p
@@ -131,9 +134,9 @@ PROFILES = {
         Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32,
                 study=_study(32, 16, 3, 3, 32), backbone=_two_d(8, 3)),
         Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(400, 500), held_out=256,
-                study=_study(1200, 250, 600, 800, 256), backbone=_two_d(500, 700)),
+                study=_study(1200, 250, 600, 800, 256), backbone=_two_d(500, 800)),
         Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000,
-                study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=2000)),
+                study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=1000)),
         Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000, study=Study(),
                 backbone=TwoD()),
     )

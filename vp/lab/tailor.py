@@ -45,7 +45,8 @@ def reach(camera, nearest=1000.0, farthest=FARTHEST):
     (_, f), (_, c) = camera.f.tolist(), camera.c.tolist()
     if height <= 0:
         raise InputError(f"the camera is {-height:.0f} mm below the floor", "camera", "its world has Z up, mm, the floor at Z = 0")
-    steep, flat = pitch + math.atan((camera.size[1] - c) / f), pitch - math.atan(c / f)  # fall of the rays of the lower and upper edge
+    lower, upper = camera.size[1] - 0.5 - c, c + 0.5  # px from the principal point
+    steep, flat = pitch + math.atan(lower / f), pitch - math.atan(upper / f)  # fall of the rays of these edges
     drop = height - ROOT_HEIGHT
     if drop < 0:  # roots are above the camera: the rays that meet them rise
         drop, steep, flat = -drop, -flat, -steep
@@ -72,7 +73,7 @@ def course(start, camera, profile="auto", seed=0, view=None, pitch_error=0.0):
     near, far = reach(camera, float(axis[0]))
     if view is not None:
         near, far = view
-        if not (0 <= near and near + LEAST_FLOOR <= far <= 100_000):
+        if not (near >= 0 and near + LEAST_FLOOR <= far <= 100_000):
             raise InputError(f"{near:g} to {far:g} mm", "--view", f"near and far, mm, at least {LEAST_FLOOR:g} mm apart")
     plan = replace(PLAN, steps=STEPS[name], batch=4 if name == "smoke" else PLAN.batch, lr=RATE, seed=seed)
     return replace(
@@ -143,10 +144,11 @@ def facts_of(start, course, batches, history, camera):
 @dataclass
 class Gain:
     """Both models on the same held-out scenes: people {"universal", "tailored": {method: `metrics.People`}}, reference levels among them;
-    trained: {name: `models.Trained`};  sources of the scenes."""
+    trained: {name: `models.Trained`};  scenes: how many;  sources: of the scenes."""
 
     people: dict
     trained: dict
+    scenes: int
     sources: dict
 
     @property
@@ -170,8 +172,8 @@ class Gain:
         out, among = [], self.among
         for name, people in self.people.items():
             for method, p in people.items():
-                if method in LEVELS and name == "universal" or method == "REN (voxels)":
-                    continue  # levels are the same people's in both
+                if (method in LEVELS and name == "universal") or method == "REN (voxels)":
+                    continue  # levels are the same in both
                 z = np.abs(p.root[among, 2])
                 said = method if method in LEVELS else f"{name}, {method}"
                 out.append((said, study.mean(z), study.interval(z, p.view[among]), float(p.found.mean())))
@@ -187,7 +189,7 @@ def compare(universal, tailored, scenes, camera_error=None, noise=NOISE):
     stated = None if not camera_error or camera_error == CameraError() else (lambda s, g: camera_error(s.camera, g))
     for name, trained in (("universal", universal), ("tailored", tailored)):
         people[name], _ = measure(trained.model, scenes, known, noise, 0, "ahead", stated=stated, published=False)
-    return Gain(people, {"universal": universal, "tailored": tailored}, study.sources(scenes))
+    return Gain(people, {"universal": universal, "tailored": tailored}, sum(map(len, scenes)), study.sources(scenes))
 
 
 def rows(gain, experiment="tailored", **columns):
@@ -254,12 +256,10 @@ def main(camera, out, poses=("procedural",), profile="auto", weights=None, seed=
 def text(made, gain, camera="CAMERA.json"):
     """What `vp tailor` says at the end."""
     f, d = made.facts, gain.difference()
-    one, (near, far) = made.facts["tailored"]["camera"], f["course"]["places"]["view"]
-    trained = f["training"]["all"]
+    one, trained, (near, far) = f["tailored"]["camera"], f["training"]["all"], f["course"]["places"]["view"]
     lines = [
         f"{camera}: focal length {one['f'][0]:.0f} px, people {near / 1000:.1f} to {far / 1000:.1f} m ahead, poses {f['poses']}",
-        f"MRPE_z, mm, on {d['n']} people of {sum(len(set(p.view)) for p in [gain.people['tailored']['REN+PEN']])} held-out scenes before "
-        "this camera, found by all; published noise",
+        f"MRPE_z, mm, on the {d['n']} people of {gain.scenes} held-out scenes before this camera whom all found; published noise",
     ]
     for name, mean, interval, recall in gain.lines():
         between = "[{:.0f}, {:.0f}]".format(*interval) if interval else ""

@@ -129,11 +129,13 @@ def scores(maps_of, pictures, block=32):
     maps_of: (long tensor of pictures) -> heatmaps, box_map.  Asked for are people whose root is in the picture, and their joints there.  A
     found person is the nearest of those whose root is within half a head of his, at most one.  "pckh": {group: share of joints no more
     than half a head off, a missed person's all wrong}, head = neck to head top, at least 2 px of the map;  "root_recall", "root_ap": of
-    people found;  "peak_error": mean distance of the found joints of found people, px of the map;  "people", "joints": how many.
+    people found;  "peak_error": mean distance of the found joints of found people, px of the map;  "people", "joints": how many
+    (without the root).
     """
     skeleton = SKELETONS[pictures.uv.shape[2]]
     root, neck, top = (skeleton.index(j) for j in (skeleton.root, "neck", "head_top"))
     group = [next((g for g in GROUPS if g.rstrip("s") in j), "head" if j == "neck" else None) for j in skeleton.joints]
+    group[root] = None  # stands beside, as the spine does
     right, ranked, errors, found_people, n_people = {}, [], [], 0, 0
     for start in range(0, len(pictures), block):
         index = torch.arange(start, min(start + block, len(pictures)))
@@ -165,7 +167,7 @@ def scores(maps_of, pictures, block=32):
                 errors += off[asked & off.isfinite()].tolist()
                 for j in asked.nonzero()[:, 0].tolist():
                     right.setdefault(group[j], []).append(bool(off[j] <= 0.5 * head[b, person]))
-    right.pop(None, None)  # the root stands beside
+    right.pop(None, None)
     share = {g: float(np.mean(right[g])) for g in GROUPS if g in right}
     total = [x for g in right.values() for x in g]
     ap = metrics.average_precision([s for s, _ in ranked], [h for _, h in ranked], n_people)

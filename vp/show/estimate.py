@@ -87,7 +87,7 @@ def _row(axes, entry, photo):
     for ax, view in ((side, "side"), (top, "top")):
         plot.camera_3d(ax, camera, view, 400.0)
     for i in range(len(people)):
-        _person(axes, people[i], joints[i].numpy(), i, few=len(people) <= 12)
+        _person(axes, people[i], joints[i].numpy(), i, len(people))
     image.set(xlabel="", ylabel="", xticks=[], yticks=[])
     side.set(xlabel="ahead (m)", ylabel="up (m)")
     top.set(xlabel="ahead (m)", ylabel="left (m)")
@@ -105,9 +105,10 @@ def _row(axes, entry, photo):
     side.set_yticks(np.arange(0, side.get_ylim()[1], step))
 
 
-def _person(axes, person, joints, i, few):
+def _person(axes, person, joints, i, n):
     import matplotlib.patheffects as pe
 
+    few = n <= 12
     image, side, top = axes
     c, look = colour(i), {"lw": 2.2 if few else 1.0, "color": colour(i)}
     edge = [pe.withStroke(linewidth=2.5, foreground="white")]
@@ -118,7 +119,7 @@ def _person(axes, person, joints, i, few):
         image.plot(*px.T, ".", color=c, ms=4 if few else 2)
         if few:
             at = px[np.nanargmin(px[:, 1])]
-            name = str(i + 1) + ("" if person["root_depth_mm"] is None else f": {person['root_depth_mm'] / 1000:.1f} m")
+            name = str(i + 1) + ("" if person["root_depth_mm"] is None or n > 6 else f": {person['root_depth_mm'] / 1000:.1f} m")
             image.annotate(name, at, (0, 5), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge,
                            annotation_clip=True)  # fmt: skip
     if person["root_depth_mm"] is None:
