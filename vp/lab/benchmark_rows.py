@@ -69,15 +69,14 @@ def linear(total, number):
 def mean_of(parts, paired):
     """(values, clusters): one per scene, whose mean is the mean over parts of their means.
 
-    parts: {name: (n,) of `linear`};  paired: scene i of all parts is drawn together.  Parts in which nobody counts are left out.
+    parts: {name: (n,) of `linear`};  paired: scene i of all parts is drawn together.  Parts in which nobody counts are left out: NaN.
     """
-    parts = {k: v for k, v in parts.items() if np.isfinite(v).all()}
-    if not parts:
-        return np.full(1, np.nan), ["0"]
+    known = {k: v for k, v in parts.items() if np.isfinite(v).all()}
+    n = len(next(iter(parts.values())))
     if paired:
-        return np.mean(list(parts.values()), axis=0), [str(i) for i in range(len(next(iter(parts.values()))))]
-    every, n = np.mean([v.mean() for v in parts.values()]), sum(map(len, parts.values()))
-    values = [every + n / (len(parts) * len(v)) * (v - v.mean()) for v in parts.values()]
+        return np.mean(list(known.values()) or [np.full(n, np.nan)], axis=0), [str(i) for i in range(n)]
+    every, n = np.mean([v.mean() for v in known.values()] or [np.nan]), sum(map(len, known.values()))
+    values = [every + n / (len(known) * len(v)) * (v - v.mean()) if k in known else np.full(len(v), np.nan) for k, v in parts.items()]
     return np.concatenate(values), [f"{k} {i}" for k, v in parts.items() for i in range(len(v))]
 
 
@@ -100,7 +99,7 @@ def rows(people, bench, experiment, only=None, columns=None, parts=EACH, **about
             scenes = {"per_scene": values.tolist(), "clusters": clusters} if spread and metric in KEPT and test in PAIRED else {}
             interval = study.interval(values, np.array(clusters)) if spread and (test == "Mean" or len(each) <= MANY) else None
             n = sum(found[k][2] for k in chosen)
-            out.append(results.row(experiment, metric, float(values.mean()), unit, interval, n=n, test=test, **scenes, **about))
+            out.append(results.row(experiment, metric, study.mean(values), unit, interval, n=n, test=test, **scenes, **about))
     return out
 
 

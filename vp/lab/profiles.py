@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from vp.errors import InputError
-from vp.lab.labelled import MIRROR, Change
+from vp.lab.labelled import Change
 from vp.lab.losses import Weights
 from vp.lab.second_stage import CameraError, Course
 from vp.lab.train import Plan
@@ -52,7 +52,7 @@ class Study:
 
 @dataclass(frozen=True)
 class TwoD:
-    """Sizes and training of the 2D network; defaults are the published ones (1.2 to 1.4).
+    """Sizes and training of the 2D network; defaults are the published ones (1.2 to 1.4) unless it is said.
 
     heat, box: weights of Eq. 1;  focus: a heatmap's square error counts 1 + focus x target times (not in the
     paper);  stamp: boxes are learned on the square that the AGR writes, else at the root's pixel (published).
@@ -61,7 +61,7 @@ class TwoD:
     shape: Shape = field(default_factory=Shape)
     plan: Plan = field(default_factory=lambda: Plan(steps=80_000))
     pictures: int = 3000  # per source: at 960 x 512, 4 GB of memory each
-    change: Change = MIRROR
+    change: Change = field(default_factory=Change)  # the paper asks for augmentation (§4.1), the published one is `labelled.MIRROR`
     heat: float = 10_000.0
     box: float = 0.1
     focus: float = 0.0

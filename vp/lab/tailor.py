@@ -23,7 +23,7 @@ from vp.lab.train import default_device, processes, train
 from vp.world.cameras import read_camera
 from vp.world.placement import Placement
 
-STEPS = {"smoke": 3, "quick": 200, "paper-short": 2000, "paper": 20_000}  # quick: about 4 minutes on one thread
+STEPS = {"smoke": 3, "quick": 350, "paper-short": 2000, "paper": 20_000}  # quick: less than 4 minutes on one thread
 RATE = 1e-3  # half of that by which the shipped model was learned
 ROOT_HEIGHT = 900.0  # mm, of standing people's roots above the floor
 FARTHEST = COMPACT.places.view[1]  # mm: beyond, the shipped model has seen nobody
