@@ -288,3 +288,23 @@ def check_below(function):
         ({"errors": np.array([100.0, 200.0, 600.0]), "threshold": 1000.0}, [300.0, 1.0]),
     ]
     return _check(function, cases, "mm and share")
+
+
+def check_on_map(function):
+    """08: function(u, stride) -> position px on a map whose pixels are `stride` x `stride` of the picture's, of u (2,) px of the picture."""
+    cases = [
+        ({"u": [1.5, 1.5], "stride": 4}, [0.0, 0.0]),
+        ({"u": [100.0, 41.5], "stride": 4}, [24.625, 10.0]),
+        ({"u": [0.0, 7.5], "stride": 8}, [-0.4375, 0.5]),
+    ]
+    return _check(function, cases, "map px")
+
+
+def check_pckh(function):
+    """08: function(errors, heads) -> PCKh@0.5: errors (P, J) px, NaN: not asked for, infinite: not found; heads (P,) px."""
+    errors = np.array([[2.0, 5.1, math.nan, 4.9], [9.0, 10.5, 3.0, math.nan], [math.inf] * 4])
+    cases = [
+        ({"errors": errors, "heads": np.array([10.0, 20.0, 12.0])}, 4 / 10),
+        ({"errors": errors[:2], "heads": np.array([4.2, 7.0])}, 2 / 6),
+    ]
+    return _check(function, cases, "")

@@ -17,6 +17,7 @@ import camera_views  # noqa: E402
 import depth_baselines  # noqa: E402
 import exercises  # noqa: E402
 import human_poses  # noqa: E402
+import images_to_agr  # noqa: E402
 import pinhole_depth  # noqa: E402
 import pose_estimation  # noqa: E402
 import poses_and_cameras  # noqa: E402
@@ -54,6 +55,8 @@ CASES = {  # checker -> solution, plausible wrong answer
     ),
     "check_pck_all": (benchmarks.pck_all, lambda errors, missed: (errors < 150).mean()),  # forgot the missed
     "check_below": (benchmarks.below, lambda errors, threshold: [np.minimum(errors, threshold).mean(), (errors < threshold).mean()]),
+    "check_on_map": (images_to_agr.on_map, lambda u, stride: u / stride),  # forgot where pixel centres are
+    "check_pckh": (images_to_agr.pckh, lambda errors, heads: (errors <= heads[:, None] / 2)[np.isfinite(errors)].mean()),  # forgot the missed
     "check_error_of_posture": (human_poses.error_of_posture, lambda d, gamma, known: d * (gamma / known - 1)),  # the wrong way round
 }
 

@@ -18,6 +18,7 @@ from vp.lab import claims, results
 LINE = ("method", "train", "profile", "poses", "cameras", "images", "steps", "config")  # what makes a line of a table
 CELL = ("test", "metric", "unit")  # what makes a column
 LEGEND = "In round brackets: the paper's number; ± standard deviation over seeds; [lo, hi] 95 % interval."
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # safe for colour-blind readers
 CSV_COLUMNS = ("experiment", *LINE, *CELL, "value", "sd", "lo", "hi", "seeds", "n", "paper")
 
 
@@ -118,7 +119,8 @@ def figure(experiment, cells):
         fig.suptitle(experiment + (f": {tests[0]}" if len(tests) == 1 and tests[0] else ""), x=0.01, ha="left", weight="bold")
         for ax, panel, (lines, ticks, at, end) in zip(axes, panels, places):
             for t, test in enumerate(tests):
-                _dots(ax, [(c, y) for c, y in zip(panel, at) if c["test"] == test], f"C{t}", test if len(tests) > 1 else "")
+                dots = [(c, y) for c, y in zip(panel, at) if c["test"] == test]
+                _dots(ax, dots, COLOURS[t % len(COLOURS)], test if len(tests) > 1 else "")
             ax.set_yticks(ticks, [names[line] for line in lines])
             ax.set_ylim(end, 0)
             _scale(ax, panel)
@@ -128,10 +130,15 @@ def figure(experiment, cells):
             axes[-1].plot([], [], "D", mfc="none", color="0.3", label="the paper")
         handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
         if handles:
-            fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)), frameon=False)
+            fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=_columns(list(handles)), frameon=False)
         png = io.BytesIO()
         fig.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()
+
+
+def _columns(labels):
+    """Columns of a legend that fits under the figure: some 90 characters, a marker taking five."""
+    return max(1, min(len(labels), 90 // (5 + max(map(len, labels)))))
 
 
 def _names(lines):

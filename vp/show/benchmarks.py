@@ -88,18 +88,20 @@ def worth(rows, table, metric, same=False):
 
 
 def ladder(rows, table, metric, label):
-    """Figure: what each rule reports of the same answers, with 95 % intervals; left of all people that each counts, right of the same."""
-    fig, axes = style.subplots(1, 2, size=(9.6, 2.8), sharey=True)
+    """Figure: what each rule reports of the same answers, with 95 % intervals; left of all people that each counts, right of
+    the same people (who are all matched)."""
+    fig, axes = style.subplots(1, 2, size=(9.6, 2.8), sharex=True, sharey=True)
     names = list(RULES[table])
     for ax, same in zip(axes, (False, True)):
-        experiment = f"{table}, rules{', same people' if same else ''}"
-        found = {r["method"]: r for r in select(rows, experiment=experiment, metric=metric, test="Mean")}
+        experiment, of = f"{table}, rules{', same people' if same else ''}", metric.replace("_all", "_matched") if same else metric
+        found = {r["method"]: r for r in select(rows, experiment=experiment, metric=of, test="Mean")}
         for y, (name, colour, mark) in enumerate(zip(names, COLOURS, MARKS)):
             if name in found and found[name]["lo"] is not None:
                 ax.plot([found[name]["lo"], found[name]["hi"]], [-y, -y], color=colour, lw=3)
             if name in found:
                 ax.plot(found[name]["value"], -y, mark, color=colour, ms=8)
-        ax.set(xlabel=label, title="On the people whom all rules count" if same else "As reported")
+        ax.set(xlabel=label.replace("all people", "these people") if same else label)
+        ax.set_title("On the people whom all rules count" if same else "As reported")
     axes[0].set(yticks=[-y for y in range(len(names))], yticklabels=[WORDS[n] for n in names], ylim=(0.5 - len(names), 0.5))
     reported = select(rows, experiment=f"{table}, rules", metric=metric, test="Mean")
     text = "; ".join(f"{WORDS[r['method']]}: {r['value']:.1f}" for r in reported)
@@ -114,7 +116,8 @@ def sequences(rows, experiment, methods, metric="pck_abs_all", label="3DPCK_abs,
         at = {order[t]: r["value"] for (t, m), r in found.get(key, {}).items() if m == metric and t in order}
         x = np.array(sorted(at))
         ax.plot(x + 0.14 * (k - (len(methods) - 1) / 2), [at[i] for i in x], mark, color=colour, ms=6, label=f"{key[0]} ({key[1]})")
-    ax.set(xticks=range(len(SEQUENCES)), xticklabels=[s[2:] for s in SEQUENCES], xlabel="sequence TS", ylabel=label, ylim=(0, 100))
+    ax.set(xticks=range(len(SEQUENCES)), xticklabels=[s[2:] for s in SEQUENCES], xlabel="sequence TS", ylabel=label)
+    ax.set_ylim(0, 1.4 * max(ax.get_ylim()[1], 10))  # room for the legend
     ax.grid(axis="x", visible=False)
     ax.legend(fontsize=8, loc="upper right")
     return style.alt(fig, f"{label} of each of the 20 sequences' cameras, a mark for each of {len(methods)} methods.")
