@@ -291,7 +291,7 @@ def check_below(function):
 
 
 def check_on_map(function):
-    """08: function(u, stride) -> position px on a map whose pixels are `stride` x `stride` of the picture's, of u (2,) px of the picture."""
+    """08: function(u, stride) -> where on a map of `stride` x `stride` pixels each u (2,) px of the picture is, px of the map."""
     cases = [
         ({"u": [1.5, 1.5], "stride": 4}, [0.0, 0.0]),
         ({"u": [100.0, 41.5], "stride": 4}, [24.625, 10.0]),
@@ -308,3 +308,19 @@ def check_pckh(function):
         ({"errors": errors[:2], "heads": np.array([4.2, 7.0])}, 2 / 6),
     ]
     return _check(function, cases, "")
+
+
+def check_depth_of_child(function):
+    """13: function(z, stature, adult) -> depth mm at which a method that takes everybody for `adult` mm tall puts somebody `stature` mm
+    tall who stands at z mm."""
+    people = ((4000.0, 1200.0, 1700.0), (3000.0, 1850.0, 1700.0), (5500.0, 1100.0, 1650.0))
+    return _check(function, [({"z": z, "stature": s, "adult": a}, z * a / s) for z, s, a in people], "mm")
+
+
+def check_depth_interval(function):
+    """13: function(z, shares) -> [least, greatest] depth mm, one standard deviation each way, from independent relative errors (N,)."""
+    cases = [
+        ({"z": 4000.0, "shares": [0.05, 0.2]}, 4000 * (1 + math.hypot(0.05, 0.2) * np.array([-1, 1]))),
+        ({"z": 3000.0, "shares": [0.03, 0.04, 0.12]}, [3000 * 0.87, 3000 * 1.13]),
+    ]
+    return _check(function, cases, "mm")

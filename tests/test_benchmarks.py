@@ -158,6 +158,18 @@ def test_answers_are_those_of_evaluate(trained, panoptic):
         assert metrics.summarise(alike)["recall"] == pytest.approx(summary["recall"])
 
 
+def test_the_published_space_is_that_of_evaluate(trained, panoptic, monkeypatch):
+    scenes, frames = panoptic.parts[0].scenes[0], []
+    agr, t = synthesise(scenes, trained.model.sizes.map, None, None, 15, None, 16)
+    for module in (evaluate, benchmarks):
+        infer = module.infer
+        monkeypatch.setattr(module, "infer", lambda *a, infer=infer, **k: [frames.append(a[4]), infer(*a, **k)][1])
+    evaluate._published(trained.model, scenes, agr, t, scenes.camera)
+    benchmarks.published_answers(trained.model, scenes, agr, t, evaluate.FAR)
+    for name in ("axes", "origin"):
+        torch.testing.assert_close(getattr(frames[1], name), getattr(frames[0], name))
+
+
 def test_who_is_asked_for_is_who_is_asked_for_elsewhere(panoptic, mupots):
     for part in (*panoptic.parts, *mupots.parts):
         for scenes in part.scenes:

@@ -21,6 +21,7 @@ import images_to_agr  # noqa: E402
 import pinhole_depth  # noqa: E402
 import pose_estimation  # noqa: E402
 import poses_and_cameras  # noqa: E402
+import qualitative  # noqa: E402
 import root_estimation  # noqa: E402
 import start_here  # noqa: E402
 
@@ -56,7 +57,11 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_pck_all": (benchmarks.pck_all, lambda errors, missed: (errors < 150).mean()),  # forgot the missed
     "check_below": (benchmarks.below, lambda errors, threshold: [np.minimum(errors, threshold).mean(), (errors < threshold).mean()]),
     "check_on_map": (images_to_agr.on_map, lambda u, stride: u / stride),  # forgot where pixel centres are
-    "check_pckh": (images_to_agr.pckh, lambda errors, heads: (errors <= heads[:, None] / 2)[np.isfinite(errors)].mean()),  # forgot the missed
+    "check_pckh": (images_to_agr.pckh, lambda e, heads: (e <= heads[:, None] / 2)[np.isfinite(e)].mean()),  # forgot the missed
+    "check_depth_of_child": (qualitative.depth_of_child, lambda z, stature, adult: z * stature / adult),  # the wrong way round
+    "check_depth_interval": (  # shares added, not their squares
+        qualitative.depth_interval, lambda z, shares: [z * (1 - shares.sum()), z * (1 + shares.sum())]
+    ),
     "check_error_of_posture": (human_poses.error_of_posture, lambda d, gamma, known: d * (gamma / known - 1)),  # the wrong way round
 }
 

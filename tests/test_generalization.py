@@ -176,6 +176,32 @@ def test_nearest_cameras():
         assert found[c] == pytest.approx(wanted, abs=0.01)
 
 
+def test_worse_than_a_level_by_hand():
+    size = {"TBS": {"A": 90.0, "B": 130.0}, "TIF": {"A": 100.0, "B": 10.0}, "mean depth": {"A": 100.0, "B": 120.0}}
+    out = outcome(["A", "B"], ["x", "y"], lambda m, a, t, g, n: np.full(n, size[m][t] * (1 if a == "x" else 2)), tuple(size))
+    out.depths["mean depth", "y", "A"] = 4000.0 + np.full(80, 150.0)  # its own arm's level counts
+    cells = [("x", "A"), ("x", "B"), ("y", "A")]
+    found = generalization.worse_than(out, "mean depth", cells, ("TBS", "TIF"))
+    assert found == [("TBS", "x", "B"), ("TBS", "y", "A"), ("TIF", "y", "A")]  # equal is not worse
+    assert len(generalization.OFF_CAMERA) == 6
+    assert all(a != t for a, t in generalization.OFF_CAMERA)
+
+
+def test_rows_of_other_seeds(tmp_path):
+    def rows(value, **columns):
+        about = {"method": "TBS", "train": "x", "test": "A", "profile": "quick", **columns}
+        return results.row(about.pop("experiment", "table1"), "mrpe_z", value, "mm", None, TWIN | about.pop("sources", {}), **about)
+
+    own = [rows(1.0, seed=1)]
+    others = [rows(2.0, seed=2), rows(0.5, seed=0), rows(9.0, seed=1), rows(9.0, seed=3, profile="smoke"),
+              rows(9.0, seed=3, experiment="fig3b"), rows(9.0, seed=3, sources={"images": "recorded"})]  # fmt: skip
+    file = results.append(tmp_path / "seeds.jsonl", others)
+    found = generalization.by_seed(own, file)
+    assert {s: [r["value"] for r in some] for s, some in found.items()} == {1: [1.0], 0: [0.5], 2: [2.0]}
+    assert next(iter(found)) == 1  # the run itself comes first
+    assert generalization.by_seed(own, tmp_path / "none.jsonl") == {1: own}
+
+
 # ---- claims ----------------------------------------------------------------------------------------------------------------------------
 
 TESTS = tuple(BACKGROUNDS.tests)
@@ -241,6 +267,7 @@ def test_claims_are_kept_to_their_own_rows(no_intervals):
     assert verdict("green-tbs", generalization.paired(out, "table1, paired", ("TIF",))) == claims.NOT_RUN
     assert len(GENERALIZATION) == 15
     assert all(c.id == k and c.sentence.endswith(".") for k, c in GENERALIZATION.items())
+    assert [k for k, c in GENERALIZATION.items() if c.why] == ["green-tif"]  # the one whose attention is not the paper's
 
 
 # ---- a run -----------------------------------------------------------------------------------------------------------------------------

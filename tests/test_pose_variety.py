@@ -1,6 +1,7 @@
 """Fig. 3b: arms that differ in postures alone, a test that none of them knows, what is kept of a training, rows and groups."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -158,6 +159,56 @@ def test_errors_are_those_of_the_network(done):
     assert {m for m, _, _ in outcome.depths} == {METHOD, *baselines.LEVELS}
     assert {a for _, a, _ in outcome.depths} == set(ARMS)
     assert {f["steps"] for f in outcome.facts.values()} == {STUDY.heat_plan.steps}
+
+
+def test_levels_know_the_arms_own_training_scenes(monkeypatch):
+    """Mean depth and the box rule by hand, from the first 512 scenes of an arm's stream (seed 2 of scenes at seed 1 of training)."""
+    monkeypatch.setattr(pose_variety.pool, "side_by_side", lambda *_: None)
+    monkeypatch.setattr(pose_variety, "train_one", lambda *_: SimpleNamespace(facts={}, method=None))
+    monkeypatch.setattr(baselines, "answers", lambda method, p: np.zeros(int(p.mask.sum())))
+    tests, found = pose_variety.held_out("smoke", 1), {}
+
+    def seen(scenes):
+        """Depth (N,) mm and edge / focal length (N,) of the longer side of the boxes of those whose root is in the picture."""
+        maps = replace(scenes, camera=scenes.camera.fit(*STUDY.map))
+        uv, z, known = maps.uv()
+        boxes = maps.boxes()
+        who = known[:, :, 2] & maps.camera.in_image(uv[:, :, 2]) & boxes.isfinite().all(-1)
+        edge = (boxes[..., 2:] - boxes[..., :2]).amax(-1) / maps.camera.f.double().prod(-1).sqrt()[:, None]
+        return z[:, :, 2][who].double().numpy(), edge[who].double().numpy()
+
+    for arm in (ARMS[0], ARMS[2]):
+        outcome = pose_variety.run("smoke", 1, None, tests, (arm,))
+        z, edge = seen(replace(world(), bank=pose_variety.bank(arm)).scenes(512, 2))
+        constant = np.median(z * edge)
+        _, test_edge = (np.concatenate(x) for x in zip(*map(seen, tests["MuPoTS"])))
+        found[arm] = outcome.depths["mean depth", arm, "MuPoTS"][0]
+        assert found[arm] == pytest.approx(z.mean(), abs=0.5)
+        assert len(test_edge) == len(outcome.people["MuPoTS"].depth)
+        np.testing.assert_allclose(outcome.depths["box size", arm, "MuPoTS"], constant / test_edge, rtol=2e-3)
+    assert abs(found[ARMS[0]] - found[ARMS[2]]) > 1, "each its own"
+
+
+def test_headroom_is_told_from_the_sign():
+    rng = np.random.default_rng(0)
+    own = rng.normal(300, 50, 200)
+
+    def of(train, values, seed=0, profile="quick"):
+        return results.row("fig3b", "mrpe_z", values.mean(), "mm", method=METHOD, train=train, test="MuPoTS", seed=seed, profile=profile,
+                           per_scene=values.tolist())  # fmt: skip
+
+    noise = rng.normal(0, 5, 200)
+    for shift, words in (
+        (20, "there is headroom"),
+        (-20, "no headroom: postures of the test's own kind do worse"),
+        (0, "no headroom shows"),
+    ):
+        rows = [of(OWN, own), of(ARMS[0], own + shift + noise - noise.mean()), of(ARMS[1], own + 30)]
+        found = pose_variety.headroom(rows, "MuPoTS")
+        assert found[ARMS[0]][0].value == pytest.approx(shift, abs=1e-4)
+        assert found[ARMS[0]][1].startswith(words)
+        assert found[ARMS[1]][1].startswith("there is headroom")
+    assert pose_variety.headroom(rows, "recorded motion") == {}
 
 
 def test_claims_are_paired_differences(done):

@@ -10,6 +10,7 @@ import torch
 from test_second_stage import TINY
 
 from vp import metrics
+from vp.errors import InputError
 from vp.lab import claims, profiles, study
 from vp.lab.evaluate import Answers, joined, score
 from vp.lab.models import Trained
@@ -170,6 +171,23 @@ def test_claims_are_judged_on_these_rows():
     assert got == ["fails", "holds"], "the paper's REN is that of the voxels"
 
 
+def test_which_is_best_and_by_how_much():
+    rng = np.random.default_rng(2)
+    base = [list(rng.uniform(100, 200, 2)) for _ in range(40)]
+    less, same = ([[x - d + e for x, e in zip(scene, rng.normal(0, 5, 2))] for scene in base] for d in (50, 0.5))
+    rows = study.rows({"REN (voxels)": people(base), "REN": people(less), "REN+PEN": people(same)}, "poses", seed=0)
+    at = {r["method"]: r["value"] for r in rows if r["metric"] == "mrpe_z"}
+    said = study.ranked(rows, ("REN (voxels)", "REN", "REN+PEN"), experiment="poses")
+    assert said.startswith(f"Lowest MRPE_z: REN, {at['REN']:.4g} mm; against ")
+    assert f"against REN+PEN {at['REN'] - at['REN+PEN']:.4g} [" in said
+    assert said.count("(shown)") == 2
+    said = study.ranked(rows, ("REN (voxels)", "REN+PEN"), experiment="poses")
+    assert "mm (not shown: zero is within)." in said
+    assert study.ranked(rows, ("DE", "REN"), experiment="poses").startswith("Not known")
+    effects = [claims.compared({"method": "REN"}, {"method": m}, experiment="poses", metric="mrpe_z")(rows) for m in ("REN+PEN", "REN")]
+    assert [study.side(e) for e in (effects[0], replace(effects[0], interval=(1, 2)), effects[1], None)] == [-1, 1, 0, 0]
+
+
 def test_table_shows_the_paper_beside():
     rows = study.rows({"DE": people([[100], [300]]), "REN": people([[50], [70]])}, "x")
     text = study.table(rows, [("MuPoTS", {"DE": 245.4})])
@@ -279,6 +297,29 @@ def test_who_knows_no_ground_does_not_suffer(scenes, trained):
     assert torch.allclose(inside.t, torch.zeros_like(inside.t), atol=1e-6)
     rows = study.curve_rows(curve, among, seed=0)
     assert [r["test"] for r in rows if r["metric"] == "mrpe_z"] == ["exact", "pitch 3° wrong", "height 100 mm wrong"]
+
+
+def test_growth_of_a_difference_by_hand():
+    """Two scenes: a − b is 10, 30 | 20 when exact and 60, 40 | 90 at 4°: it grows by 50, 10 | 70, in the mean 130 / 3."""
+    exact, wrong = study.stated_as(), study.stated_as(4.0)
+    errors = {
+        ("a", exact): [[110, 130], [120]],
+        ("a", wrong): [[160, 240], [390]],
+        ("b", exact): [[100, 100], [100]],
+        ("b", wrong): [[100, 200], [300]],
+    }
+    among, rows = np.ones(3, bool), []
+    for (name, test), z in errors.items():
+        curve = {(4.0 if test == wrong else 0.0, 0.0): {"REN": people(z)}}
+        rows += study.curve_rows(curve, among, train=name, seed=0)
+    got = study.growth(rows, {"train": "a"}, {"train": "b"}, wrong, method="REN", metric="mrpe_z")
+    assert got.value == pytest.approx(130 / 3)
+    assert got.interval == pytest.approx((30, 70)), "of scenes: 50 and 10 together, or 70"
+    assert study.growth(rows, {"train": "a"}, {"train": "c"}, wrong, method="REN", metric="mrpe_z") is None
+    other = study.curve_rows({(4.0, 0.0): {"REN": people([[1], [1], [1]])}}, among, train="c", seed=0)
+    other += study.curve_rows({(0.0, 0.0): {"REN": people([[1], [1], [1]])}}, among, train="c", seed=0)
+    with pytest.raises(InputError, match="same scenes"):
+        study.growth(rows + other, {"train": "a"}, {"train": "c"}, wrong, method="REN", metric="mrpe_z")
 
 
 def test_errors_of_a_space_along_the_camera_have_no_levels(scenes, trained):

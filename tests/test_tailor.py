@@ -215,6 +215,11 @@ def test_the_gain_is_paired_and_stands_in_the_file(made):
     assert d["interval"][0] < d["value"] < d["interval"][1]
     assert d["n"] == gain.among.sum()
     assert not np.array_equal(t.root[gain.among], u.root[gain.among]), "two models"
+    near, far = gain.parts.values()
+    assert min(near["n"], far["n"]) > 0
+    assert near["n"] + far["n"] == d["n"]
+    assert near["value"] == pytest.approx(change[gain.depth[gain.among] < 9000].mean())
+    assert near["n"] * near["value"] + far["n"] * far["value"] == pytest.approx(d["n"] * d["value"])
     kept = models.load(path)
     said = kept.facts["tailored"]
     assert said["difference"]["value"] == pytest.approx(d["value"], abs=1e-3)

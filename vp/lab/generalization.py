@@ -6,6 +6,7 @@ another camera or before another background.  So are the tests, and all differen
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from vp.world.cameras import PANOPTIC, CameraRanges
 
 THREE = ("TBS", "TIF", "BDR")
 CAMERAS = ("14", "16", "19")  # §3.2
+OFF_CAMERA = tuple((a, t) for a in CAMERAS for t in CAMERAS if a != t)  # (arm, test)
 # Cameras that look at the dome's middle from anywhere about it, as far away as the rig's: pitch, height and focal length contain those of
 # cameras 14, 16 and 19.  Not in the paper
 ABOUT_THE_DOME = CameraRanges(
@@ -199,3 +201,25 @@ def by_name(outcome, method):
     tests = list(outcome.people)
     return arms, tests, np.array([[study.mean(np.abs(outcome.error(method, a, t))) for t in tests] for a in arms])
 
+
+def worse_than(outcome, level, cells, methods=THREE):
+    """[(method, arm, test)]: where, among cells [(arm, test)], a method errs more in the mean than a reference level of the same arm."""
+
+    def error(*key):
+        return study.mean(np.abs(outcome.error(*key)))
+
+    return [(m, a, t) for m in methods for a, t in cells if error(m, a, t) > error(level, a, t)]
+
+
+def by_seed(rows, file=None):
+    """{seed: rows}: a run's own, and of the rows in file (default results/rows/generalization_seeds.jsonl) those of other seeds that have
+    the same profile, experiments and data; the run alone where there is no such file."""
+    file = Path(file or results.ROOT / "results" / "rows" / "generalization_seeds.jsonl")
+    same = ("experiment", "profile", "poses", "cameras", "images")
+    known, out = {tuple(r[c] for c in same) for r in rows}, {}
+    for r in rows:
+        out.setdefault(r["seed"], []).append(r)
+    others = [r for r in results.load(file) if r["seed"] not in out and tuple(r[c] for c in same) in known] if file.exists() else []
+    for r in sorted(others, key=lambda r: r["seed"]):
+        out.setdefault(r["seed"], []).append(r)
+    return out

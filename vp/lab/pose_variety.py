@@ -15,6 +15,7 @@ import torch
 
 from vp.lab import baselines, generalization, pictures, pool, results, study
 from vp.lab.datasets import load
+from vp.lab.effects import compared
 from vp.lab.generalization import Outcome
 from vp.lab.pose_study import moving
 from vp.lab.profiles import resolve
@@ -136,6 +137,22 @@ def rows(outcome, **columns):
     """Rows of an `Outcome`: the method's with each person's error, for paired claims, and the reference levels'."""
     levels = replace(outcome, depths={k: d for k, d in outcome.depths.items() if k[0] != METHOD})
     return generalization.paired(outcome, "fig3b", (METHOD,), **columns) + generalization.rows(levels, "fig3b", **columns)
+
+
+def difference(rows, a, b, test):
+    """`Effect` of training on arm a rather than b: MRPE_z of a − b (mm), paired by person and seed."""
+    return compared({"train": a}, {"train": b}, experiment="fig3b", metric="mrpe_z", method=METHOD, test=test)(rows)
+
+
+def headroom(rows, test):
+    """{arm: (`Effect` of arm − OWN, what that says)}: what better postures could gain on a test, for the two arms of the paper.
+
+    An arm that is not worse than training on the test's own kind of postures leaves nothing for other postures to win.
+    """
+    words = {1: "there is headroom: postures of the test's own kind do better", 0: "no headroom shows: the interval holds zero",
+             -1: "no headroom: postures of the test's own kind do worse"}  # fmt: skip
+    effects = {arm: difference(rows, arm, OWN, test) for arm in ARMS[:2]}
+    return {arm: (e, words[study.side(e)]) for arm, e in effects.items() if e}
 
 
 # ---- postures --------------------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ places, postures and the detector's errors stay as they are, and levels are comp
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from vp.lab.second_stage import misjudged, world
 from vp.lab.statements_photos import EXACT, LEGS, MOST_HIDDEN, SEEN, SMALL, WHOLE
 from vp.sample import Sample
 from vp.skeleton import COCO_17, JOINTS_15, JOINTS_17
+from vp.space import Frame
 from vp.world.body import sample_people
 from vp.world.placement import Placement
 
@@ -28,7 +30,7 @@ SURE, UNSURE = 0.9, 0.35  # scores of joints that are seen and of hidden ones
 VIEW = (2000.0, 6500.0)  # mm, where people stand before the camera
 SMALLEST, TALLEST = 1100.0, 1950.0  # mm, statures, in equal shares
 PITCHES, FOCALS = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0), (0.8, 0.9, 1.0, 1.1, 1.2)  # degree more than the truth; times the truth
-CUTS = {WHOLE: None, "feet cut off": 0.75, LEGS: 0.1, "legs and hands cut off": 0.0}  # of the way from the root to the lowest joint
+CUTS = {WHOLE: None, "feet cut off": 0.75, "shanks cut off": 0.45, LEGS: 0.05}  # of the way from the root to the lowest joint
 HIDDEN = {"1 to 4 hidden": (1, 4), MOST_HIDDEN: (5, 12)}  # of the twelve joints of arms and legs
 STATURES = (1100.0, 1250.0, 1400.0, 1550.0, 1700.0, 1850.0, 1950.0)  # mm, edges of bins
 MEAN = guess_camera.STATURE[0]  # mm, of adults
@@ -56,8 +58,9 @@ class Lot:
         return len(self.scene)
 
     def only(self, who):
-        """Those with who (N,) bool."""
-        at = torch.as_tensor(who).nonzero()[:, 0]
+        """Those with who (N,) bool, or at the rows `who`."""
+        at = torch.as_tensor(who)
+        at = at.nonzero()[:, 0] if at.dtype == torch.bool else at
         people = estimate.People(*(getattr(self.people, k)[at] for k in FIELDS), [self.people.ids[i] for i in at.tolist()])
         return Lot(people, self.camera[at], self.joints[at], self.scene[at.numpy()], self.stature[at], self.hidden[at])
 
@@ -77,7 +80,7 @@ def keypoints(scenes, seed=0, through=False, cut=None):
     (B, P, J), root = scenes.valid.shape, JOINTS_17.root_index
     error, lots = torch.randn(B, P, J, 2, generator=g), torch.rand(B, P, J, generator=g)  # whatever is changed, the same
     uv, _, ok = scenes.uv()
-    inside = scenes.camera.in_image(uv) & ok if uv.ndim == 3 else scenes.in_image()
+    inside = ok & scenes.camera.in_image(uv)
     low, high = (f(uv.masked_fill(~inside[..., None], v), -2) for f, v in ((torch.amin, math.inf), (torch.amax, -math.inf)))
     extent = (high - low).amax(-1)
     hidden = scenes.occluded & (not through)
@@ -120,7 +123,7 @@ def answers(trained, lot, camera=None):
     camera, model = camera or lot.camera, trained.model
     out = torch.full_like(lot.joints, torch.nan)
     for rows in torch.arange(len(lot)).split(BATCH):
-        some = lot.only(torch.isin(torch.arange(len(lot)), rows)).people
+        some = lot.only(rows).people
         heat, box, roots, seen = estimate.maps(some, camera.size, model.sizes.map)
         if not seen.any():
             continue
@@ -130,7 +133,7 @@ def answers(trained, lot, camera=None):
         near = ((uv - roots[seen][:, None]).norm(dim=-1).masked_fill(~said.valid, torch.inf)).nan_to_num(torch.inf) < WITHIN_PX
         out[at] = said.joints[torch.arange(len(at)), near.long().argmax(1)].double()
         for i in at[~near.any(1)].tolist():  # no window explains them: `lift` asks the depth estimator
-            out[i] = estimate.lift(model, lot.only(torch.arange(len(lot)) == i).people, camera[i])[0][0]
+            out[i] = estimate.lift(model, lot.only([i]).people, camera[i])[0][0]
     return out
 
 
@@ -141,11 +144,51 @@ def believed(camera, pitch_deg=0.0, focal=1.0):
     return Camera(c.R, c.t, c.f * focal, c.c, c.size, c.dist)
 
 
+@dataclass(frozen=True)
+class Setting:
+    """What a reader may change: focal length (times the truth), pitch (degree more than the truth), one keypoint of one person moved by
+    (right, down) px."""
+
+    focal: float = 1.0
+    pitch_deg: float = 0.0
+    person: int = 0
+    joint: str = "left_ankle"
+    right_px: float = 0.0
+    down_px: float = 0.0
+
+
+class Probe:
+    """One scene, P people: called with a `Setting`, what the estimator makes of it.
+
+    truth (P, 15, 3) mm;  camera: the true one;  size px.
+    """
+
+    joints = tuple(j for j in JOINTS_15.joints if j != "head_top")  # no detector says where it is
+
+    def __init__(self, trained, scenes, seed=0):
+        self.trained, self.lot = trained, lot(scenes[0:1], seed)
+        self.frame = Frame.ahead(self.lot.camera[0:1])
+        self.camera, self.size = self.frame.camera(self.lot.camera[0:1])[0], self.lot.camera.size
+        self.truth = self.level(self.lot.joints)
+
+    def level(self, joints):
+        """Joints (P, 15, 3) mm of the camera frame in the level frame ahead of the true camera."""
+        return self.frame.from_world(self.lot.camera[0:1].to_world(joints.flatten(0, 1)[None]))[0].view(joints.shape)
+
+    def __call__(self, s):
+        """(answers (P, 15, 3) mm, NaN where none; keypoints (P, 15, 2) px as given) in the frame of `truth`."""
+        px, amplitude = self.lot.people.px.clone(), self.lot.people.amplitude
+        px[s.person, JOINTS_15.index(s.joint)] += px.new_tensor([s.right_px, s.down_px])
+        here = replace(self.lot, people=replace(self.lot.people, px=px))
+        said = answers(self.trained, here, believed(self.lot.camera, s.pitch_deg, s.focal))
+        return self.level(said), px.masked_fill(~(amplitude > 0)[..., None], torch.nan)
+
+
 # ---- scenes ----------------------------------------------------------------------------------------------------------------------------
 
 
 class Worlds:
-    """The virtual scenes of this notebook: `data`, and n scenes of a seed of each kind; other people, poses and cameras than in training."""
+    """The virtual scenes of this notebook: n of a seed of each kind, of the test's people and poses, which no training has seen."""
 
     def __init__(self, n, seed=0):
         self.n, self.seed, self.data = n, seed, world(split="test", places=Placement(area=None, view=VIEW))
@@ -156,7 +199,8 @@ class Worlds:
     def scenes(self, people=(1, 1), who=None, occluded=None, changed=None, n=None):
         """n `Scenes`: (least, most) people, of `who` (default: adults), `occluded` of them put behind others."""
         d = self.data
-        config = replace(d.twin.scenes, people=people, placement=Placement(area=None, view=VIEW, occluded=occluded, someone=people == (1, 1)))
+        places = Placement(area=None, view=VIEW, occluded=occluded, someone=people == (1, 1))
+        config = replace(d.twin.scenes, people=people, placement=places)
         d = replace(d, twin=replace(d.twin, scenes=config), people=d.people if who is None else who)
         return d.scenes(n or self.n, STREAM + self.seed, changed=changed)
 
@@ -182,8 +226,8 @@ class Worlds:
 
 @dataclass
 class Curve:
-    """Errors at several levels of one thing: {level: (z, mpjpe)}, (N,) mm each, z signed (positive: too far), of the same N people unless
-    `paired` is False;  share: (N,) lots found at each level;  scene: {level: (N,)};  extra: rows' numbers {metric: (value, interval)}."""
+    """Errors at several levels of one thing, {level: (N,)} each: z mm, signed (positive: too far);  mpjpe mm;  scene;  depth mm, the
+    true one;  found (M,) bool, of everybody who was asked for."""
 
     name: str
     z: dict
@@ -197,7 +241,8 @@ class Curve:
         values = self.values(level, metric)
         return study.mean(values), study.interval(values, self.scene[level])
 
-    def values(self, level, metric):
+    def values(self, level, metric="mrpe_z"):
+        """(N,) of these."""
         if metric == "depth_excess":
             return 100 * self.z[level] / self.depth[level]
         return np.abs(self.z[level]) if metric == "mrpe_z" else self.mpjpe[level]
@@ -210,8 +255,10 @@ def errors(said, lot):
 
 
 def curve(name, said, lots, pairs=None):
-    """`Curve` of {level: answers} about {level: `Lot`}; levels with equally many people are taken for the same people and count where all
-    were found.  pairs: [[levels], ...], within which people are the same (default: all levels)."""
+    """`Curve` of {level: answers} about {level: `Lot`}.
+
+    pairs: [[level, ...], ...] with the same people, of whom those count who were found at each of these levels; default: all levels.
+    """
     pairs = pairs or [list(said)]
     out = Curve(name, {}, {}, {}, {}, {})
     for levels in pairs:
@@ -241,7 +288,7 @@ def occlusion(trained, worlds):
 
 
 def truncation(trained, scenes, seed=0):
-    """`Curve`: the same people, the picture ending at their feet, at the hips, or cutting off all that is lower than their root."""
+    """`Curve`: the same people, with the picture ending higher and higher above their feet (CUTS)."""
     lots = {level: lot(scenes, seed, cut=cut) for level, cut in CUTS.items()}
     return curve("truncation", {k: answers(trained, v) for k, v in lots.items()}, lots)
 
@@ -254,12 +301,13 @@ def camera(trained, people, whole):
     pitch = {f"{p:+g}°" if p else "0°": whole if p == 0 else answers(trained, people, believed(people.camera, p)) for p in PITCHES}
     focal = {percent(k): whole if k == 1 else answers(trained, people, believed(people.camera, 0.0, k)) for k in FOCALS}
     curves = [curve(name, said, dict.fromkeys(said, people)) for name, said in (("pitch", pitch), ("focal", focal))]
-    z, scene = {k: curves[1].z[k] + curves[1].depth[k] for k in focal}, curves[1].scene[EXACT]
+    z, scene = {k: curves[1].z[k] + curves[1].depth[k] for k in focal}, curves[1].scene[EXACT]  # as answered
     pairs = [(np.log(z[percent(k)] / z[EXACT]), math.log(k), scene) for k in FOCALS if k != 1]
     return *curves, slope(*(np.concatenate([np.broadcast_to(p[i], scene.shape) for p in pairs]) for i in range(3)))
 
 
 def percent(k):
+    """A factor as a level's name."""
     return f"{100 * (k - 1):+.0f} %" if k != 1 else EXACT
 
 
@@ -275,7 +323,7 @@ def stature(trained, worlds):
     share = slope(-np.log(ratio[1] / ratio[0]), np.log((b.stature / a.stature).double().numpy()), a.scene)
     tall, all_said = torch.cat([a.stature, b.stature]), torch.cat(both)
     everyone = _joined(a, b)
-    bins = {f"{lo / 1000:.2f} to {hi / 1000:.2f} m": (lo, hi) for lo, hi in zip(STATURES, STATURES[1:])}
+    bins = {f"{lo / 1000:.2f} to {hi / 1000:.2f} m": (lo, hi) for lo, hi in pairwise(STATURES)}
     for name, (lo, hi) in {SMALL: (0.0, 1400.0), **bins}.items():
         mine = (tall >= lo) & (tall < hi)
         lots[name], said[name] = everyone.only(mine), all_said[mine]
@@ -298,8 +346,8 @@ def slope(y, x, scene):
     xy, xx = (y * x)[ok], (x * x)[ok]
     if not len(xx) or not xx.sum():
         return math.nan, None
-    interval = bootstrap(np.stack([xy, xx], -1), np.asarray(scene)[ok], None, np.random.default_rng(0), statistic=lambda m: m[:, 0] / m[:, 1])
-    return float(xy.sum() / xx.sum()), interval
+    both, rng = np.stack([xy, xx], -1), np.random.default_rng(0)
+    return float(xy.sum() / xx.sum()), bootstrap(both, np.asarray(scene)[ok], None, rng, statistic=lambda m: m[:, 0] / m[:, 1])
 
 
 def rows(curves, shares=None, **columns):

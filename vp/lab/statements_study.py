@@ -23,25 +23,30 @@ def _poses(a, b, test="MuPoTS"):
 _TABLE1 = {  # (green-trained on green, on augmented), (augmented-trained on green, on augmented)
     "TBS": ("76.0 to 281.6", "73.3 to 82.5"), "TIF": ("57.3 to 168.8", "58.7 to 65.5"), "BDR": ("126.3 to 267.8", "141.7 to 148.9"),
 }  # fmt: skip
+_WHY_GREEN = {
+    "TIF": "Our TIF is given the true joints as its attention, where the paper's has estimated heatmaps, which may fail before a new "
+           "background.",
+}  # fmt: skip
 
 GENERALIZATION = {
     c.id: c
     for c in (
         *(Claim(f"cameras-{m.lower()}", "§3.2, Fig. 3(a)", f"{m} errs at least twice as much before a camera it was not trained on.",
                 _cameras(m, "off", "on", True), 2.0, ">", "", "several times larger") for m in METHODS),
-        *(Claim(f"many-cameras-{m.lower()}", "§3.2", f"Training on many cameras instead of one helps {m} before cameras that it has not "
-                "seen.", _cameras(m, "many", "off"), 0.0, "<", "mm", "as many views as possible") for m in METHODS),
-        *(Claim(f"green-{m.lower()}", "§3.2, Table 1", f"{m}, trained before a green screen, errs at least 1.5 times as much before other "
-                "backgrounds.", _backgrounds(m, ("green", AUGMENTED), ("green", GREEN), True), 1.5, ">", "", _TABLE1[m][0])
+        *(Claim(f"many-cameras-{m.lower()}", "§3.2", f"Trained on many cameras all around the test's, {m} errs less before it than "
+                "trained on one other camera.", _cameras(m, "many", "off"), 0.0, "<", "mm", "as many views as possible") for m in METHODS),
+        *(Claim(f"green-{m.lower()}", "§3.2, Table 1", f"{m}, trained before a green screen, errs at least 1.5 times as much before unseen "
+                "backgrounds (with their light).",
+                _backgrounds(m, ("green", AUGMENTED), ("green", GREEN), True), 1.5, ">", "", _TABLE1[m][0], why=_WHY_GREEN.get(m, ""))
           for m in METHODS),
         *(Claim(f"augmented-{m.lower()}", "§3.2, Table 1", f"{m}, trained on augmented backgrounds too, errs less than 1.25 times as much "
-                "before unseen ones as before green.",
+                "before unseen ones (with their light) as before green.",
                 _backgrounds(m, ("augmented", AUGMENTED), ("augmented", GREEN), True), 1.25, "<", "", _TABLE1[m][1]) for m in METHODS),
-        Claim("scene-prior", "§3.2, Table 1", "Before green, BDR trained on green alone is better than BDR trained on both: it has learned "
-              "the scene.", _backgrounds("BDR", ("green", GREEN), ("augmented", GREEN)), 0.0, "<", "mm", "126.3 against 141.7"),
+        Claim("scene-prior", "§3.2, Table 1", "Before green, BDR trained on green alone is better than BDR trained on both.",
+              _backgrounds("BDR", ("green", GREEN), ("augmented", GREEN)), 0.0, "<", "mm", "126.3 against 141.7"),
         Claim("pose-variety", "§3.2, Fig. 3(b)", "A depth estimator trained on Panoptic's poses alone is worse on MuPoTS-3D than one "
               "trained on Panoptic's and MuCo's.", _poses("Panoptic", "Panoptic+MuCo"), 0.0, ">", "mm", "larger error (no numbers)"),
-        Claim("turned-joints", "§6.1", "Turning the joints of the training poses at random helps further.",
+        Claim("turned-joints", "§6.1", "Turning the joints of the training poses at random lowers the error.",
               _poses("Panoptic+MuCo, joints turned", "Panoptic+MuCo"), 0.0, "<", "mm", "may further improve"),
     )
 }  # fmt: skip

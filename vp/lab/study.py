@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
+from vp.errors import InputError
 from vp.lab import models, pool, results
 from vp.lab.claims import markdown
-from vp.lab.effects import bootstrap
+from vp.lab.effects import Effect, bootstrap, compared, number, quantity, select
 from vp.lab.evaluate import LEVELS, POINTS, Calibration, measure, same_people
 from vp.lab.profiles import resolve
 from vp.lab.second_stage import NOISE, misjudged, world
@@ -185,6 +186,24 @@ def interval(values, clusters):
     return bootstrap(values[known], clusters[known], None, np.random.default_rng(0)) if known.sum() > 1 else None
 
 
+def side(effect):
+    """On which side of zero the whole interval of an `Effect` lies: -1, 1, or 0: on both, or nothing is known."""
+    lo, hi = (effect and effect.interval) or (-1, 1)
+    return int(lo > 0) - int(hi < 0)
+
+
+def ranked(rows, methods, **where):
+    """Which of some methods has the lowest MRPE_z and by how much it is better than each other one, in a sentence."""
+    means = {m: mean(np.array([r["value"] for r in select(rows, method=m, metric="mrpe_z", **where)], float)) for m in methods}
+    if not np.isfinite(list(means.values())).all():
+        return "Not known: nobody was found by all of " + ", ".join(methods) + "."
+    best, *others = sorted(methods, key=means.get)
+    effects = {m: compared({"method": best}, {"method": m}, metric="mrpe_z", **where)(rows) for m in others}
+    shown = {m: "shown" if side(e) < 0 else "not shown: zero is within" for m, e in effects.items()}
+    said = [f"against {m} {quantity(e.value, e.interval, 'mm')} ({shown[m]})" for m, e in effects.items()]
+    return f"Lowest MRPE_z: {best}, {number(means[best])} mm; {'; '.join(said)}."
+
+
 def budget(trained):
     """{"steps", "samples_seen", "config"} of a training."""
     parts = trained.facts["training"].values()
@@ -297,11 +316,21 @@ def camera_error_curve(trained, scenes, pitches=WRONG_PITCH, heights=WRONG_HEIGH
 
 
 def curve_rows(curve, among, experiment="camera error", **columns):
-    """Rows of a `camera_error_curve`: MRPE_z on the people `among`; the error is the row's `test`, see `stated_as`."""
-    out = []
-    for error, people in curve.items():
-        out += rows(people, experiment, among=among, metrics=("mrpe_z",), paired=(), test=stated_as(*error), **columns)
-    return out
+    """Rows of a `camera_error_curve`: MRPE_z on the people `among`, with each person's error; the camera's is `test`, see `stated_as`."""
+    each = (rows(p, experiment, among=among, metrics=("mrpe_z",), test=stated_as(*error), **columns) for error, p in curve.items())
+    return list(itertools.chain.from_iterable(each))
+
+
+def growth(rows, a, b, test, before="exact", **where):
+    """`Effect`: by how much a − b (see `compared`) is larger in `test` than in the test `before`, paired by person; None: no rows."""
+    found = [select(rows, **where, **who, test=t) for t in (test, before) for who in (a, b)]
+    if not all(len(f) == 1 for f in found):
+        return None
+    used, people = tuple(f[0] for f in found), found[0][0]["clusters"]
+    if any(r["clusters"] != people for r in used):
+        raise InputError(f"{a} and {b} were not measured on the same scenes: they cannot be paired", getattr(used[0], "where", None))
+    values = np.array([r["per_scene"] for r in used], float).T @ (1, -1, -1, 1)
+    return Effect(mean(values), interval(values, np.array(people)), len(values), used)
 
 
 def stated_as(pitch_deg=0.0, height_mm=0.0):

@@ -144,10 +144,11 @@ def facts_of(start, course, batches, history, camera):
 @dataclass
 class Gain:
     """Both models on the same held-out scenes: people {"universal", "tailored": {method: `metrics.People`}}, reference levels among them;
-    trained: {name: `models.Trained`};  scenes: how many;  sources: of the scenes."""
+    trained: {name: `models.Trained`};  depth (N,) mm, true;  scenes: how many;  sources: of the scenes."""
 
     people: dict
     trained: dict
+    depth: np.ndarray
     scenes: int
     sources: dict
 
@@ -160,12 +161,19 @@ class Gain:
         """(n,) mm: by how much the depth of each of them is wrong."""
         return np.abs(self.people[name][method].root[self.among, 2])
 
-    def difference(self, method="REN+PEN"):
+    def difference(self, method="REN+PEN", depth=(0.0, math.inf)):
         """{"value", "interval", "n"}: mean error of the tailored model less that of the universal one, mm, person by person; 95 % interval,
-        scenes drawn anew."""
-        change = self.errors("tailored", method) - self.errors("universal", method)
-        scenes = self.people["tailored"][method].view[self.among]
+        scenes drawn anew.  depth: (least, most) mm of the people counted."""
+        here = (self.depth[self.among] >= depth[0]) & (self.depth[self.among] < depth[1])
+        change = (self.errors("tailored", method) - self.errors("universal", method))[here]
+        scenes = self.people["tailored"][method].view[self.among][here]
         return {"value": study.mean(change), "interval": study.interval(change, scenes), "n": len(change)}
+
+    @property
+    def parts(self):
+        """{"in the first space", "beyond it": `difference`}: a gain among far people says nothing of near ones."""
+        end = float(self.trained["tailored"].model.sizes.grid.axes()[0][-1])
+        return {"in the first space": self.difference(depth=(0.0, end)), "beyond it": self.difference(depth=(end, math.inf))}
 
     def lines(self):
         """[(name, MRPE_z mm, interval, recall)]: reference levels, then the universal and the tailored model's DE, REN and poses."""
@@ -189,7 +197,8 @@ def compare(universal, tailored, scenes, camera_error=None, noise=NOISE):
     stated = None if not camera_error or camera_error == CameraError() else (lambda s, g: camera_error(s.camera, g))
     for name, trained in (("universal", universal), ("tailored", tailored)):
         people[name], _ = measure(trained.model, scenes, known, noise, 0, "ahead", stated=stated, published=False)
-    return Gain(people, {"universal": universal, "tailored": tailored}, sum(map(len, scenes)), study.sources(scenes))
+    depth = study.facts(scenes, people["tailored"]).depth
+    return Gain(people, {"universal": universal, "tailored": tailored}, depth, sum(map(len, scenes)), study.sources(scenes))
 
 
 def rows(gain, experiment="tailored", **columns):
@@ -230,6 +239,7 @@ def make(camera, path, poses=("procedural",), profile="auto", start=None, seed=0
         "held_out": {name: {"mrpe_z": _plain(mean), "interval": _plain(interval), "recall": _plain(recall)}
                      for name, mean, interval, recall in gain.lines()},
         "difference": {k: _plain(v) for k, v in gain.difference().items()},
+        "parts": {part: {k: _plain(v) for k, v in d.items()} for part, d in gain.parts.items()},
     }  # fmt: skip
     if first:
         models.save(path, model, facts)
@@ -264,8 +274,10 @@ def text(made, gain, camera="CAMERA.json"):
     for name, mean, interval, recall in gain.lines():
         between = "[{:.0f}, {:.0f}]".format(*interval) if interval else ""
         lines.append(f"  {name:26}{mean:7.0f} {between:14}" + ("" if name in LEVELS else f"recall {recall:.3f}"))
-    between = " [{:.0f}, {:.0f}]".format(*d["interval"]) if d["interval"] else ""
-    lines.append(f"tailored less universal: {d['value']:+.0f} mm{between}, the same people")
+    for part, change in {"the same people": d, **gain.parts}.items():
+        between = " [{:.0f}, {:.0f}]".format(*change["interval"]) if change["interval"] else ""
+        if change["n"]:
+            lines.append(f"tailored less universal, {part} ({change['n']}): {change['value']:+.0f} mm{between}")
     if not d["interval"] or not d["interval"][1] < 0:
         lines.append("note: no gain is shown; a longer --profile, or keep the universal model")
     lines.append(f"{made.path}: {trained['steps']} steps in {trained['seconds']:.0f} s on {trained['device']}; next: "

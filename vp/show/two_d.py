@@ -16,10 +16,10 @@ SHADES = (style.BLUE, style.ORANGE, style.GREEN)  # one for each twin
 MARKS = ("o", "s", "^")
 
 
-def map_on(ax, values, size, top=1.0, title=None, cmap="magma"):
+def map_on(ax, values, size, top=1.0, title=None):
     """A map (H, W) on axes in px of the picture of `size` (w, h); 0 is dark, `top` bright.  Returns the image, for a colour bar."""
     w, h = size
-    shown = ax.imshow(plot.array(values), cmap=cmap, vmin=0, vmax=top, extent=(-0.5, w - 0.5, h - 0.5, -0.5))
+    shown = ax.imshow(plot.array(values), cmap="magma", vmin=0, vmax=top, extent=(-0.5, w - 0.5, h - 0.5, -0.5))
     _bare(ax, size, title)
     return shown
 
@@ -58,22 +58,21 @@ def target(batch, size, joint="left_wrist"):
     map_on(axes[1, 0], agr.heatmaps[0].amax(0), size, title="all heatmaps (maximum), the boxes")
     boxes_on(axes[1, 0], rescale(agr.boxes[0][agr.root_valid[0]], STRIDE))
     box = agr.box_map[0, 1]
-    shown = map_on(axes[1, 1], box, size, max(float(box.max()), 1.0), "box map: from the root to the upper edge", "cividis")
+    shown = map_on(axes[1, 1], box, size, max(float(box.max()), 1.0), "box map: from the root to the upper edge")
     fig.colorbar(shown, ax=axes[1, 1], label="distance (map px)", shrink=0.9)
     n = int(agr.root_valid[0].sum())
-    return style.alt(fig, f"A rendered picture with {n} people whose root is in it and its targets: the heatmap of the {joint}, the "
-                     "maximum of all heatmaps with the boxes, and the channel of the box map that says how far up each box reaches, squares "
-                     "about the roots.")  # fmt: skip
+    return style.alt(fig, f"A rendered picture with {n} people whose root is in it, and its targets: the heatmap of {joint}, the maximum "
+                     "of all heatmaps with the boxes, and the channel of the box map that says how far up each box reaches.")  # fmt: skip
 
 
 def augmented(batches, size):
-    """{name: `Batch` of the same picture}: pictures above, targets below; grey where the heatmaps count nothing."""
+    """{name: `Batch` of the same picture}: pictures above, targets below; grey where a heatmap counts nothing."""
     fig, axes = style.subplots(2, len(batches), size=(2.0 * len(batches) + 0.2, 2.8), squeeze=False)
     for (name, batch), (top, bottom) in zip(batches.items(), axes.T):
         picture_on(top, batch.image[0], size, name)
         map_on(bottom, batch.agr.heatmaps[0].amax(0), size)
-        unseen = plot.array(~batch.weight[0].any(0))
-        bottom.imshow(np.where(unseen, 0.45, np.nan), cmap="gray", vmin=0, vmax=1, extent=(-0.5, size[0] - 0.5, size[1] - 0.5, -0.5))
+        unseen = plot.array(~batch.weight[0].all(0))
+        bottom.imshow(np.where(unseen, 0.5, np.nan), cmap="gray", vmin=0, vmax=1, extent=(-0.5, size[0] - 0.5, size[1] - 0.5, -0.5))
         boxes_on(bottom, rescale(batch.agr.boxes[0][batch.agr.root_valid[0]], STRIDE), lw=0.8)
     axes[0, 0].set_ylabel("picture")
     axes[1, 0].set_ylabel("targets")
@@ -96,7 +95,7 @@ def seen(backbone, pictures, index, truth):
     words = []
     for b, (row, image) in enumerate(zip(axes, pictures.images(index))):
         who, there = found.valid[b], truth.root_valid[b]
-        picture_on(row[0], image, size, f"found: {int(who.sum())} of {int(there.sum())} people")
+        picture_on(row[0], image, size, f"found: {int(who.sum())}, there are: {int(there.sum())}")
         uv = rescale(found.joints[b][who], STRIDE)
         plot.sided(row[0], uv, SKELETONS[uv.shape[1]], uv.isfinite().all(-1), lw=1.2)
         map_on(row[1], maps[0][b].amax(0), size, title="the network's heatmaps and boxes")
@@ -171,13 +170,13 @@ def by_group(reports, ceilings):
     ax.legend(fontsize=9, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     ax.grid(axis="x", visible=False)
     text = "; ".join(f"{n} {r['pckh']['all']:.2f} of {ceilings[n]['pckh']['all']:.2f}" for n, r in reports.items())
-    return style.alt(fig, f"PCKh of the 2D network by group of joints on each twin, a grey dash where perfect maps of this size end: {text}.")
+    return style.alt(fig, f"PCKh of the 2D network by group of joints on each twin, a dash where perfect maps end: {text}.")
 
 
 def intervals(rows, labels, xlabel, columns=("test", "train"), title=None):
     """Values of rows with their 95 % intervals, one line each in groups of `columns[0]`: a figure's `Still`.
 
-    labels: {value of columns[1]: (label, colour, mark)}.
+    labels: {value of columns[1]: (label, colour, mark)};  columns: twice the same: every line is a group, and no legend is needed.
     """
     lines = [r for r in rows if r[columns[1]] in labels]
     fig, ax = style.subplots(size=(8.6, 0.36 * len(lines) + 1.3))
@@ -196,7 +195,7 @@ def intervals(rows, labels, xlabel, columns=("test", "train"), title=None):
     ax.grid(axis="y", visible=False)
     if title:
         ax.set_title(title)
-    if seen:
+    if seen and columns[0] != columns[1]:
         ax.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
     said = "; ".join(f"{r[columns[0]]}, {labels[r[columns[1]]][0]}: {r['value']:.0f}" for r in lines)
     return style.alt(fig, f"{xlabel} with 95 per cent intervals. {said}.")
