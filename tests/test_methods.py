@@ -328,7 +328,7 @@ def test_losses_of_bdr_by_hand():
 
 
 def test_tbs_is_exact_where_size_says_all():
-    """One stature, one posture, one orientation, pitch 0, beyond 4 m: the box rule is right to 1 % after one constant (issue D, 1)."""
+    """One stature, one posture, one orientation, pitch 0, beyond 4 m: the box rule is right to 1 % after one constant."""
     who = cast("panoptic")[torch.tensor([0])]
     g = torch.Generator().manual_seed(0)
     bank = PoseBank.procedural(1, "standing", who, g)

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from vp.camera import Camera
-from vp.lab import estimate, guess_camera, results, study
-from vp.lab.effects import bootstrap
+from vp.lab import estimate, guess_camera, results
 from vp.lab.infer import WITHIN_PX, infer
+from vp.lab.qualitative_curves import Curve, slope
 from vp.lab.second_stage import misjudged, world
 from vp.lab.statements_photos import EXACT, LEGS, MOST_HIDDEN, SEEN, SMALL, WHOLE
 from vp.sample import Sample
@@ -224,30 +224,6 @@ class Worlds:
 # ---- measurements ----------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Curve:
-    """Errors at several levels of one thing, {level: (N,)} each: z mm, signed (positive: too far);  mpjpe mm;  scene;  depth mm, the
-    true one;  found (M,) bool, of everybody who was asked for."""
-
-    name: str
-    z: dict
-    mpjpe: dict
-    scene: dict
-    found: dict
-    depth: dict
-
-    def mean(self, level, metric="mrpe_z"):
-        """(mean, interval or None) of a level: "mrpe_z", "mpjpe" (mm) or "depth_excess" (%)."""
-        values = self.values(level, metric)
-        return study.mean(values), study.interval(values, self.scene[level])
-
-    def values(self, level, metric="mrpe_z"):
-        """(N,) of these."""
-        if metric == "depth_excess":
-            return 100 * self.z[level] / self.depth[level]
-        return np.abs(self.z[level]) if metric == "mrpe_z" else self.mpjpe[level]
-
-
 def errors(said, lot):
     """(z, mpjpe) (N,) mm of answers (N, 15, 3): depth of the root, positive if too far, and the mean over joints in the camera's frame."""
     off = said - lot.joints
@@ -338,16 +314,6 @@ def _joined(a, b):
     cameras = Camera(*(torch.cat([getattr(x.camera, k) for x in (a, b)]) for k in ("R", "t", "f", "c")), a.camera.size)
     return Lot(people, cameras, torch.cat([a.joints, b.joints]), np.r_[a.scene, b.scene], torch.cat([a.stature, b.stature]),
                torch.cat([a.hidden, b.hidden]))  # fmt: skip
-
-
-def slope(y, x, scene):
-    """(slope of y on x through the origin, 95 % interval over scenes); arrays (N,), NaN left out."""
-    ok = np.isfinite(y) & np.isfinite(x)
-    xy, xx = (y * x)[ok], (x * x)[ok]
-    if not len(xx) or not xx.sum():
-        return math.nan, None
-    both, rng = np.stack([xy, xx], -1), np.random.default_rng(0)
-    return float(xy.sum() / xx.sum()), bootstrap(both, np.asarray(scene)[ok], None, rng, statistic=lambda m: m[:, 0] / m[:, 1])
 
 
 def rows(curves, shares=None, **columns):

@@ -1,6 +1,9 @@
 """The sentences: every claim with its threshold, committed before the run; `claims.ALL` is the ledger's order."""
 
 from vp.lab.effects import Claim, compared, measured
+from vp.lab.statements_benchmarks import BENCHMARKS
+from vp.lab.statements_images import IMAGES
+from vp.lab.statements_photos import PHOTOS
 from vp.lab.statements_study import GENERALIZATION
 
 
@@ -112,4 +115,4 @@ SECOND_STAGE_POSES = {
 }  # fmt: skip
 
 # later parts add theirs; the ledger lists them in this order
-ALL = {**GEOMETRY, **WORLD, **GENERALIZATION, **SECOND_STAGE, **SECOND_STAGE_POSES}
+ALL = {**GEOMETRY, **WORLD, **GENERALIZATION, **IMAGES, **SECOND_STAGE, **SECOND_STAGE_POSES, **BENCHMARKS, **PHOTOS}

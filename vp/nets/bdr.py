@@ -19,9 +19,8 @@ TYPICAL = 4000.0  # mm over width_mm: what an untrained network says
 
 
 class BDR(nn.Module):
-    """joints: J;  inputs: "image" or "heatmaps";  seen: (width, height) px to which pictures are resized first, None: as they
-    are;  heat: weight of the heatmap's
-    loss;  others: `ResNet` (the paper: 50 layers)."""
+    """joints: J;  inputs: "image" or "heatmaps";  seen: (width, height) px to which pictures are resized first, None: as they are;
+    heat: weight of the heatmap's loss;  others: `ResNet` (the paper: 50 layers)."""
 
     def __init__(self, joints=15, inputs="image", seen=None, depth=50, width=64, deconv=256, heat=50.0, init_std=None, generator=None):
         super().__init__()

@@ -1,8 +1,8 @@
 """What a depth estimator of the generalization study (§3) sees and says: the one shape that TBS, TIF, BDR and a user's own method share.
 
 A method is an `nn.Module` with `depths(views) -> (B, P) mm`, the depth of each person's root.  It is trained by the mean error of that
-depth, unless it has `losses(views) -> {name: loss}` of its own; see `MeasuredBy`.  As in the paper (§3.1), boxes and 2D joints are the
-true ones, so that nothing but the depth is compared.
+depth, unless it has `losses(views) -> {name: loss}` of its own; see `MeasuredBy`.  Boxes and 2D joints are the true ones, so that nothing
+but the depth is compared: in the paper (§3.1) the boxes of TBS and TIF are, and the root of BDR; that TIF's attention is, too, is ours.
 """
 
 from dataclasses import dataclass, replace
@@ -42,7 +42,7 @@ class Views:
 
     @property
     def width_mm(self):
-        """(B,) focal length over picture width: depth = width_mm x (what a method says of a picture whose focal length it does not know).
+        """(B,) focal length over picture width (a number about 1): depth in mm = this x what a method says that knows no focal length.
 
         Depth divided by the focal length (§2, `d_norm`), made independent of the resolution: at depth d, the picture is d / width_mm wide.
         """

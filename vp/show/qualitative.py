@@ -39,13 +39,17 @@ def failures(panels, ratios, mean):
             known = [(x, v, i or (v, v)) for x, v, i in points if np.isfinite(v)]
             x, y = np.array([p[0] for p in known]) + 0.08 * (2 * k - 1), np.array([p[1] for p in known])
             off = np.array([(v - i[0], i[1] - v) for _, v, i in known]).reshape(-1, 2).T.clip(min=0)
-            ax.errorbar(x, y, off, fmt="o" if title == "Occlusion" else "o-", ms=4, lw=1.4, color=c, capsize=3, label=words)
+            ax.errorbar(x, y, off, fmt="o", ms=4, lw=1.4, color=c, capsize=3, label=words)
+            if title != "Occlusion":  # which has pairs, not an order
+                line = [p for p in zip(x, y, known) if p[2][0] < len(levels) - ("children" in levels)]
+                ax.plot([p[0] for p in line], [p[1] for p in line], lw=1.4, color=c)
         ax.set(xticks=range(len(levels)), xlabel=label, title=title, xlim=(-0.5, len(levels) - 0.5), ylim=(0, None))
         ax.set_xticklabels(list(levels.values()), fontsize=8)
     for ax in axes[:, 0]:
         ax.set_ylabel("mean error (mm)")
     _against_stature(axes.flat[5], *ratios, mean)
-    axes.flat[0].legend(fontsize=8)
+    handles, labels = axes.flat[3].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside lower center", ncols=2)
     counts = "; ".join(f"{t}: {min(len(c.z[k]) for k in levels)} people or more" for t, (_, c, levels) in panels.items())
     words = "the last panel shows estimated over true depth against stature"
     return style.alt(fig, f"Mean errors with 95 per cent intervals by {', '.join(t.lower() for t in panels)}; {words}. {counts}.")
@@ -74,7 +78,7 @@ def room(people, radius, text):
     heads.axhspan(1.4, 2.0, color=style.GREEN, alpha=0.15)
     heads.set(xticks=range(len(people)), xticklabels=list(people), ylim=(0, 2.4), ylabel="head top above the floor (m)", xlabel="camera")
     heads.set_title("Heads (band: 1.4 to 2.0 m)")
-    top.legend(fontsize=8, title="camera")
+    fig.legend(loc="outside lower left", ncols=len(people), fontsize=8)
     return style.alt(fig, text)
 
 
