@@ -1,7 +1,7 @@
 """What a measured failure (`vp.lab.qualitative`) is: errors at several levels of one thing, and their slope over it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,11 +20,14 @@ class Curve:
     scene: dict
     found: dict
     depth: dict
+    _means: dict = field(default_factory=dict, repr=False)  # intervals take longer than all else
 
     def mean(self, level, metric="mrpe_z"):
         """(mean, interval or None) of a level: "mrpe_z", "mpjpe" (mm) or "depth_excess" (%)."""
-        values = self.values(level, metric)
-        return study.mean(values), study.interval(values, self.scene[level])
+        if (level, metric) not in self._means:
+            values = self.values(level, metric)
+            self._means[level, metric] = study.mean(values), study.interval(values, self.scene[level])
+        return self._means[level, metric]
 
     def values(self, level, metric="mrpe_z"):
         """(N,) of these."""
