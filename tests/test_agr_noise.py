@@ -113,7 +113,7 @@ def literal_loop(joints_2d, sigma, random):
 
 
 def test_faster_than_the_literal_loop():
-    """Best of seven in one run on one thread; the literal loop draws heatmaps only, ours the whole AGR.  Two threads gain more."""
+    """Median of seven in one run on one thread; the literal loop draws heatmaps only, ours the whole AGR.  Two threads gain more."""
     B = 16
     uv, present, mask, size = blob(B, 5, at=(0.0, 0.0), reach=(160.0, 320.0))
     uv += torch.rand(B, 5, 1, 2, generator=rng(9)) * torch.tensor([960.0, 200.0]) + torch.tensor([0.0, 150.0])
@@ -127,5 +127,6 @@ def test_faster_than_the_literal_loop():
         for x, s in zip(people, sigmas, strict=True):
             literal_loop(x, s, random)
         theirs.append(time.perf_counter() - start)
-    print(f"AGR {min(ours) / B * 1e3:.2f} ms, literal loop {min(theirs) / B * 1e3:.2f} ms per image: {min(theirs) / min(ours):.1f} times")
-    assert min(theirs) / min(ours) > 2  # far below what a quiet machine shows, so that a crowded one passes
+    ours, theirs = np.median(ours) / B, np.median(theirs) / B
+    print(f"AGR {ours * 1e3:.2f} ms, literal loop {theirs * 1e3:.2f} ms per image: {theirs / ours:.1f} times")
+    assert theirs / ours > 1.5  # far below what a quiet machine shows, so that a crowded one passes

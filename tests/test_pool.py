@@ -83,7 +83,7 @@ def test_ctrl_c_leaves_no_process(tmp_path):
     script, folder = tmp_path / "script.py", tmp_path / "pids"
     folder.mkdir()
     script.write_text(textwrap.dedent(f"""
-        import os, sys, time
+        import os, signal, sys, time
         from pathlib import Path
 
         from vp.lab.pool import side_by_side
@@ -93,6 +93,7 @@ def test_ctrl_c_leaves_no_process(tmp_path):
             time.sleep(60)
 
         if __name__ == "__main__":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins without
             try:
                 side_by_side(long, [(i,) for i in range(4)], processes=2)
             except KeyboardInterrupt:
