@@ -8,7 +8,8 @@ from conftest import close
 
 from vp.errors import InputError
 from vp.lab import backbone as lab
-from vp.lab.labelled import Change, Labelled, Stream, targets
+from vp.lab.augment import Change
+from vp.lab.labelled import Labelled, Stream, targets
 from vp.lab.profiles import COMPACT, COMPACT_2D, PROFILES, TwoD, resolve
 from vp.lab.train import Plan
 from vp.nets import checkpoints

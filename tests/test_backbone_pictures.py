@@ -11,25 +11,9 @@ from conftest import close
 
 from vp.camera import Camera, rescale
 from vp.errors import InputError
+from vp.lab.augment import MIRROR, Change, before_another, draw_moves, moved, moved_box, recolour, warp
 from vp.lab.datasets import load
-from vp.lab.labelled import (
-    MIRROR,
-    Change,
-    Labelled,
-    Stream,
-    content_of,
-    draw_moves,
-    fitted,
-    moved,
-    moved_box,
-    of_samples,
-    of_scenes,
-    picture,
-    read_picture,
-    recolour,
-    targets,
-    warp,
-)  # fmt: skip
+from vp.lab.labelled import Labelled, Stream, content_of, fitted, of_samples, of_scenes, picture, read_picture, targets
 from vp.nets.backbone import Shape
 from vp.published_agr import MAP, ROOT
 from vp.published_agr import scene as published_scene
@@ -39,7 +23,7 @@ from vp.world.agr import EXTENSION, SIGMA, synthesise
 
 SIZE, SMALL, J = (224, 128), (56, 32), 15
 COLUMNS = ("uv", "present", "missing", "boxes", "depth", "content")
-PLAIN = Change(0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0)
+PLAIN = Change(0.0, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0, background=0.0)
 
 
 def labelled(uv, size=(96, 64), image=None, **more):
@@ -311,7 +295,7 @@ def dot(x, y, size=(96, 64)):
     return labelled(uv, size, blob.expand(1, 3, -1, -1))
 
 
-MOVES = Change(0.5, (0.8, 1.3), 20.0, 0.1, 0.0, 0.0, 0.0)
+MOVES = Change(0.5, (0.8, 1.3), 20.0, 0.1, 0.0, 0.0, 0.0, background=0.0)
 
 
 @pytest.mark.parametrize("change", [PLAIN, replace(PLAIN, mirror=1.0), replace(PLAIN, rotation_deg=40.0), MOVES])
@@ -421,3 +405,39 @@ def test_both_sets_come_in_equal_shares_and_pictures_keep_their_labels():
     is_red = batch.image[:, 0].amax((1, 2)) > 0.5
     assert 20 < int(is_red.sum()) < 44
     assert torch.equal(is_red, batch.agr.roots[:, 0, 0] < 10)
+
+
+# ---- another background --------------------------------------------------------------------------------------------------------------
+
+
+def test_another_background_leaves_people_and_targets_alone(tmp_path):
+    data = load("coco", "train")
+    pictures = of_scenes(data, 6, 2, SIZE, folder=tmp_path, swap=True)
+    people, empty = pictures.swap
+    assert (people.shape, people.dtype, empty.shape, empty.dtype) == ((6, 128, 224), torch.bool, (6, 3, 128, 224), torch.uint8)
+    assert (people.float().mean((1, 2)) > 0.002).any()
+    assert people.float().mean() < 0.5
+    shape = Shape(15, SIZE, 18, 8, 8)
+    before, after = (Stream((pictures,), shape, replace(PLAIN, background=share), 5)(0, 16) for share in (0.0, 1.0))
+    assert torch.equal(before.agr.heatmaps, after.agr.heatmaps)
+    assert torch.equal(before.agr.box_map, after.agr.box_map)
+    changed = (before.image - after.image).abs().amax(1) > 0.02
+    which = [int((pictures.images(torch.arange(6)) - x).abs().flatten(1).mean(1).argmin()) for x in before.image]
+    kept = warp(people[which][:, None].float(), torch.eye(2, 3).expand(16, 2, 3), SIZE)[:, 0] > 0.99
+    assert not changed[kept].any()
+    assert changed[~kept].float().mean() > 0.5
+    again = Stream((pictures,), shape, replace(PLAIN, background=1.0), 5)(0, 16)
+    assert torch.equal(after.image, again.image)
+
+
+def test_a_share_of_pictures_is_swapped_and_only_where_it_is_known_what_is_background():
+    images, people = torch.zeros(400, 3, 2, 3), torch.zeros(400, 2, 3, dtype=torch.bool)
+    people[:, 0] = True
+    out = before_another(images, people, torch.full((4, 3, 2, 3), 255, dtype=torch.uint8), torch.Generator().manual_seed(0), 0.25)
+    assert (out[:, :, 0] == 0).all()
+    swapped = (out[:, :, 1] == 1).all((1, 2))
+    assert ((out[:, :, 1] == 0).all((1, 2)) | swapped).all()
+    assert 0.15 < swapped.float().mean() < 0.35
+    p = labelled(body(40.0, 30.0))  # nothing known: as if nothing had been asked for
+    shape = Shape(15, (96, 64), 18, 8, 8)
+    assert torch.equal(*(Stream((p,), shape, replace(PLAIN, background=share))(0, 3).image for share in (0.0, 1.0)))

@@ -20,7 +20,7 @@ from vp.nets.backbone import Backbone, Shape
 SOURCES = (("panoptic", "train"), ("muco", "train"), ("coco", "train"))  # what the mixture is made of, in equal shares
 SHIPPED = models.SHIPPED.with_name("backbone.safetensors")
 TRAINED_BY = ("nets/__init__.py", "nets/backbone.py", "nets/resnet.py", "world", "camera.py", "skeleton.py", "lab/backbone.py",
-              "lab/labelled.py", "lab/train.py", "lab/losses.py", "lab/datasets.py", "lab/second_stage.py")  # fmt: skip
+              "lab/labelled.py", "lab/augment.py", "lab/train.py", "lab/losses.py", "lab/datasets.py", "lab/second_stage.py")  # fmt: skip
 
 
 class Seen2D(nn.Module):
@@ -75,7 +75,7 @@ def sets(two_d, seed=0, sources=SOURCES, roots=None):
     for name, split in sources:
         data = load_data(name, split, root=(roots or {}).get(name))
         if (roots or {}).get(name) is None or data.recorded is None:
-            out.append(of_scenes(data, two_d.pictures, seed, size, J))
+            out.append(of_scenes(data, two_d.pictures, seed, size, J, swap=bool(two_d.change and two_d.change.background)))
         else:
             out.append(of_samples(data.samples(two_d.pictures), size, J))
     return tuple(out)

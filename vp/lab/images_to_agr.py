@@ -22,7 +22,8 @@ def only(pictures, index):
     columns = {f.name: v[index] for f in fields(Labelled) if isinstance(v := getattr(pictures, f.name), torch.Tensor)}
     if not isinstance(pictures.image, torch.Tensor):
         columns["image"] = [pictures.image[i] for i in index.tolist()]
-    return replace(pictures, **columns)
+    swap = pictures.swap and (pictures.swap[0][index], pictures.swap[1])
+    return replace(pictures, swap=swap, **columns)
 
 
 def by_picture(backbone, pictures, block=32):

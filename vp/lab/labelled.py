@@ -13,31 +13,16 @@ import cv2
 import torch
 from torch.nn import functional as F
 
-from vp.camera import fit_transform, rescale, to_grid
+from vp.camera import fit_transform, rescale
 from vp.errors import InputError
+from vp.lab.augment import Change, before_another, draw_moves, moved, moved_box, recolour, warp
 from vp.lab.second_stage import lot
 from vp.nets.backbone import SKELETONS, STRIDE, Shape
 from vp.world.agr import AGR, EXTENSION, draw_box_map, draw_heatmaps, edge_distances, person_sigma
+from vp.world.render import render
 
 BLOCK = 64  # scenes at a time
 COCO_BOX = 1.25  # annotated boxes are enlarged by this factor (published, 1.4)
-
-
-@dataclass(frozen=True)
-class Change:
-    """Augmentation of pictures (§4.1 asks for it, the published settings have the mirror alone; the numbers are ours)."""
-
-    mirror: float = 0.5  # probability
-    scale: tuple = (0.7, 1.4)
-    rotation_deg: float = 15.0  # at most, to either side
-    shift: float = 0.1  # of the picture's size, at most
-    colour: float = 0.25  # brightness, contrast and each channel are stretched by 1 ± this
-    blur: float = 0.3  # probability; the picture is mixed with its Gaussian blur of 1.5 px
-    occluders: float = 0.4  # probability of each of three rectangles or ellipses of noise
-    occluder: float = 0.15  # their half sides, at most, as a share of the picture's height
-
-
-MIRROR = Change(0.5, (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, 0.0)  # the published augmentation
 
 
 # ---- pictures and what is known of them ------------------------------------------------------------------------------------------------
@@ -50,7 +35,8 @@ class Labelled:
 
     uv (n, P, J, 2), 0 where not `present`;  present (n, P, J): known and before the camera, also outside the picture;  missing (n, P, J):
     perhaps to be seen, but the source does not say where;  boxes (n, P, 4): annotated ones, NaN: from the joints;  depth (n, P) mm of the
-    root, NaN unknown;  content (n, 4) x0 y0 x1 y1: what is not padding;  sources of poses, cameras, images.
+    root, NaN unknown;  content (n, 4) x0 y0 x1 y1: what is not padding;  sources of poses, cameras, images;  swap: where it is known,
+    (people (n, h, w) bool, empty (m, 3, h, w) uint8): pixels of people, and pictures without any.
     """
 
     image: object
@@ -62,6 +48,7 @@ class Labelled:
     content: torch.Tensor
     size: tuple
     sources: dict
+    swap: tuple | None = None
 
     def __len__(self):
         return len(self.uv)
@@ -121,8 +108,8 @@ def picture(data, scenes, size):
     return data.pictures(scenes, size) * seen.to(scenes.joints.device)
 
 
-def of_scenes(data, n, seed=0, size=(224, 128), J=15, folder=None):
-    """`Labelled` pictures of a twin's scenes, rendered or from the cache (`folder`)."""
+def of_scenes(data, n, seed=0, size=(224, 128), J=15, folder=None, swap=False):
+    """`Labelled` pictures of a twin's scenes, rendered or from the cache (`folder`);  swap: also what other backgrounds need."""
     image, parts = data.rendered(n, seed, size, folder=folder), []
     for start in range(0, n, BLOCK):
         s = data.scenes(min(BLOCK, n - start), seed, start=start)
@@ -130,12 +117,14 @@ def of_scenes(data, n, seed=0, size=(224, 128), J=15, folder=None):
         present = present & s.mask[..., None]
         parts.append((
             torch.where(present[..., None], uv, 0.0).float(), present, s.mask[..., None] & ~s.valid[:, :, :J],
-            depth[:, :, SKELETONS[J].root_index].float(),
+            depth[:, :, SKELETONS[J].root_index].float(), render(s, size, "green").instance >= 0 if swap else present.new_zeros(len(s), 0),
         ))  # fmt: skip
-    uv, present, missing, depth = (torch.cat(x) for x in zip(*parts))
+    uv, present, missing, depth, people = (torch.cat(x) for x in zip(*parts))
     content = torch.tensor(content_of(s.camera.size, size)).expand(n, 4)
+    places = data.scenes(min(BLOCK, n), seed) if swap else None
+    swap = (people, (picture(data, replace(places, mask=places.mask & False), size) * 255).to(torch.uint8)) if swap else None
     return Labelled(image.mul_(inside(content[0], size)), uv, present, missing, torch.full((*depth.shape, 4), torch.nan), depth, content,
-                    tuple(size), s.sources)  # fmt: skip
+                    tuple(size), s.sources, swap)  # fmt: skip
 
 
 def of_samples(samples, size=(224, 128), J=15):
@@ -220,67 +209,7 @@ def targets(uv, present, missing, boxes, depth, content, size, map_size, seen=No
     return agr, weight
 
 
-# ---- augmentation ----------------------------------------------------------------------------------------------------------------------
-
-
-def warp(images, A, size, outside="zeros"):
-    """Images (B, C, h, w) moved: pixel u of the source comes to A (B, 2, 3) of it, in a picture of `size` (W, H); black outside."""
-    inverse = torch.linalg.inv(A[..., :2])
-    y, x = torch.meshgrid(*(torch.arange(n, dtype=A.dtype, device=A.device) for n in size[::-1]), indexing="ij")
-    uv = torch.einsum("bij,bhwj->bhwi", inverse, torch.stack([x, y], -1) - A[:, None, None, :, 2])
-    return F.grid_sample(images, to_grid(uv, (images.shape[3], images.shape[2])), padding_mode=outside, align_corners=False)
-
-
-def moved(uv, A):
-    """Positions (B, ..., 2) px under A (B, 2, 3)."""
-    return torch.einsum("bij,b...j->b...i", A[..., :2], uv) + A[..., 2].view(-1, *[1] * (uv.dim() - 2), 2)
-
-
-def moved_box(boxes, A):
-    """The upright boxes about boxes (B, P, 4) moved by A (B, 2, 3); NaN stays."""
-    x0, y0, x1, y1 = boxes.unbind(-1)
-    corners = moved(torch.stack([torch.stack(c, -1) for c in ((x0, y0), (x1, y0), (x0, y1), (x1, y1))], -2), A)
-    return torch.cat([corners.amin(-2), corners.amax(-2)], -1)
-
-
-def draw_moves(change, n, size, generator):
-    """A (n, 2, 3) about the middle of pictures of `size`, and (n,) bool: mirrored (a Generator on the CPU)."""
-    u = torch.rand(n, 5, generator=generator)
-    low, high = change.scale
-    scale = low * (high / low) ** u[:, 0]
-    turn = torch.deg2rad(change.rotation_deg * (2 * u[:, 1] - 1))
-    mirrored = u[:, 4] < change.mirror
-    c, s, sign = scale * turn.cos(), scale * turn.sin(), torch.where(mirrored, -1.0, 1.0)
-    linear = torch.stack([c * sign, -s, s * sign, c], -1).view(n, 2, 2)
-    middle = (torch.tensor(size) - 1) / 2
-    target = middle + change.shift * torch.tensor(size) * (2 * u[:, 2:4] - 1)
-    return torch.cat([linear, (target - linear @ middle)[..., None]], -1), mirrored
-
-
-def recolour(images, change, generator):
-    """Images (B, 3, H, W) in [0, 1] with other brightness, contrast and colours, blurred and covered, as `Change` says."""
-    (B, _, H, W), device = images.shape, images.device
-    draws = torch.rand(B, 32, generator=generator).to(device)
-    stretch = (1 + change.colour * (2 * draws[:, :5] - 1))[:, :, None, None]
-    images = ((images - 0.5) * stretch[:, :1] + 0.5) * stretch[:, 1:2] * stretch[:, 2:5]
-    if change.blur:
-        g = torch.exp(-(torch.arange(-3, 4, device=device, dtype=images.dtype) ** 2) / (2 * 1.5**2))
-        kernel = ((g[:, None] * g) / g.sum() ** 2).expand(3, 1, 7, 7)
-        share = ((draws[:, 5] < change.blur) * draws[:, 6])[:, None, None, None]
-        images = torch.lerp(images, F.conv2d(images, kernel, padding=3, groups=3), share)
-    if change.occluders:
-        noise = torch.rand(B, 1, H // 4 + 1, W // 4 + 1, generator=generator).to(device)
-        noise = F.interpolate(noise, scale_factor=4)[..., :H, :W]
-        y, x = (torch.arange(n, device=device, dtype=images.dtype) for n in (H, W))
-        for k in range(3):
-            d = draws[:, 8 + 8 * k : 16 + 8 * k]
-            half = change.occluder * H * (0.2 + 0.8 * d[:, 0:2])
-            dx, dy = ((v - d[:, 2 + i, None] * n).abs() / half[:, i, None] for i, (v, n) in enumerate(((x, W), (y, H))))
-            dx, dy = dx[:, None, :], dy[:, :, None]
-            shape = torch.where((d[:, 7] < 0.5)[:, None, None], dx.maximum(dy), (dx.square() + dy.square()).sqrt())
-            cover = (shape < 1) & (d[:, 4] < change.occluders)[:, None, None]
-            images = torch.where(cover[:, None], d[:, 5:8, None, None] * (0.6 + 0.4 * noise), images)
-    return images.clamp(0, 1)
+# ---- batches ----------------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -312,7 +241,8 @@ class Stream:
         for k, s in enumerate(self.sets):
             mine = torch.nonzero(which == k).flatten()
             if len(mine):
-                parts.append(_part(s, (pick[mine] * len(s)).long(), move[mine], mirrored[mine], size, P, self.device))
+                share = self.change.background if self.change and s.swap else 0.0
+                parts.append(_part(s, (pick[mine] * len(s)).long(), move[mine], mirrored[mine], size, P, self.device, share, g))
         image, uv, present, missing, boxes, depth, content, seen = (torch.cat(x)[order.argsort().to(x[0].device)] for x in zip(*parts))
         if self.change:
             image = recolour(image, self.change, g)
@@ -320,8 +250,8 @@ class Stream:
         return Batch(image, agr, weight)
 
 
-def _part(s, index, move, mirrored, size, P, device):
-    """Pictures `index` of one `Labelled` under moves A (B, 2, 3), with P people."""
+def _part(s, index, move, mirrored, size, P, device, share=0.0, generator=None):
+    """Pictures `index` of one `Labelled` under moves A (B, 2, 3), with P people, a `share` of them before another background."""
     k, offset = fit_transform(s.size, size)
     fit = torch.eye(3)[:2] * k
     fit[:, 2] = (k - 1) / 2 + torch.tensor(offset)
@@ -342,6 +272,9 @@ def _part(s, index, move, mirrored, size, P, device):
     def padded(x, value=0):
         return torch.cat([x, x.new_full((len(x), P - x.shape[1], *x.shape[2:]), value)], 1)
 
-    image = warp(s.images(index, device), A, size)
+    image = s.images(index, device)
+    if share:
+        image = before_another(image, s.swap[0][index], s.swap[1], generator, share)
+    image = warp(image, A, size)
     people = (padded(uv), padded(present), padded(missing), padded(moved_box(boxes, A), torch.nan), padded(depth, torch.nan))
     return image, *people, content, seen

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field, replace
 
 from vp.errors import InputError
-from vp.lab.labelled import Change
+from vp.lab.augment import Change
 from vp.lab.losses import Weights
 from vp.lab.second_stage import CameraError, Course
 from vp.lab.train import Plan
@@ -61,7 +61,7 @@ class TwoD:
     shape: Shape = field(default_factory=Shape)
     plan: Plan = field(default_factory=lambda: Plan(steps=80_000))
     pictures: int = 3000  # per source: at 960 x 512, 4 GB of memory each
-    change: Change = field(default_factory=Change)  # the paper asks for augmentation (§4.1), the published one is `labelled.MIRROR`
+    change: Change = field(default_factory=Change)  # the paper asks for augmentation (§4.1), the published one is `augment.MIRROR`
     heat: float = 10_000.0
     box: float = 0.1
     focus: float = 0.0
@@ -104,7 +104,7 @@ def _study(train, test, steps, heat_steps, heat_test):
                  heat_plan=replace(PLAN, steps=heat_steps, lr=3e-3), heat_test=heat_test)  # fmt: skip
 
 
-MILD = Change(0.5, (0.85, 1.2), 0.0, 0.05, 0.15, 0.1, 0.2)  # in few steps, more of it teaches less
+MILD = Change(0.5, (0.85, 1.2), 0.0, 0.05, 0.15, 0.1, 0.2, background=0.0)  # in few steps, more of it teaches less
 
 
 def _two_d(pictures, steps, picture=(224, 128), change=MILD, lr=4e-3):
@@ -127,7 +127,7 @@ COMPACT = Course(
 )  # fmt: skip
 
 # The shipped 2D network, whose maps are COMPACT's: an hour on one thread of a CPU.
-COMPACT_2D = _two_d(3000, 2600, (320, 192), Change(0.5, (0.75, 1.3), 10.0, 0.08, 0.2, 0.2, 0.25), 3e-3)
+COMPACT_2D = _two_d(3000, 2600, (320, 192), Change(0.5, (0.75, 1.3), 10.0, 0.08, 0.2, 0.2, 0.25, background=0.0), 3e-3)
 
 PROFILES = {
     p.name: p

@@ -10,9 +10,10 @@ from vp import metrics
 from vp.camera import fit_transform, rescale
 from vp.errors import InputError
 from vp.lab import evaluate, study
+from vp.lab.augment import moved, moved_box
 from vp.lab.effects import bootstrap
 from vp.lab.infer import WINDOWS, infer
-from vp.lab.labelled import fitted, moved, moved_box, picture, read_picture, targets
+from vp.lab.labelled import fitted, picture, read_picture, targets
 from vp.nets.backbone import SKELETONS, STRIDE
 from vp.nets.ren import decode
 from vp.sample import Sample
