@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import close
 
+from vp.__main__ import main
 from vp.errors import InputError
 from vp.lab import backbone as lab
 from vp.lab.augment import Change
@@ -286,3 +287,36 @@ def test_sets_of_twins_and_folders(shared):
     batch = Stream(made, small.shape)(0, 12)
     assert batch.image.shape == (12, 3, 64, 96)
     assert batch.agr.heatmaps.isfinite().all()
+
+
+# ---- vp train --net 2d -------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_trains_on_twins_and_on_folders(tmp_path, monkeypatch, capsys):
+    folders = {}
+    real = lab.sets
+    monkeypatch.setattr(lab, "sets", lambda *a: (folders.update(a[3]), (dots(),))[1])
+    (tmp_path / "photos").mkdir()
+    out = tmp_path / "net.safetensors"
+    assert main(["train", "--net", "2d", "--profile", "smoke", "--data", f"coco={tmp_path / 'photos'}", "--out", str(out)]) == 0
+    assert folders == {"coco": str(tmp_path / "photos")}
+    assert "3 steps on 8 pictures" in capsys.readouterr().out
+    made = lab.load(out)
+    assert (made.facts["profile"], made.facts["steps"], made.backbone.shape) == ("smoke", 3, PROFILES["smoke"].backbone.shape)
+    assert not list(tmp_path.glob("*.state"))
+    assert real(replace(TINY, pictures=1, shape=replace(THIN, picture=(64, 32)), change=Change()))[2].swap is not None
+
+
+@pytest.mark.parametrize(("args", "said"), [
+    (["--net", "2d", "--data", "mupots=."], "NAME one of panoptic, muco, coco"),
+    (["--net", "2d", "--data", "coco=nowhere"], "NAME=FOLDER"),
+    (["--net", "2d", "--cameras", "mupots"], "learns from pictures"),
+    (["--data", "coco=."], "add --net 2d"),
+    (["--net", "2d", "--imagenet", "nowhere.pth"], "no such file"),
+])  # fmt: skip
+def test_the_command_says_what_does_not_go_together(args, said, tmp_path, capsys):
+    assert main(["train", "--profile", "smoke", *args, "--out", str(tmp_path / "net.safetensors")]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())

@@ -123,6 +123,8 @@ def test_errors_that_are_put_in_are_found():
     one = two_d.report(Perfect(p, shift=(1, 0)), p)
     assert one["pckh"]["all"] == 1.0
     assert one["peak_error"] == pytest.approx(1.0, abs=0.1)
+    assert two_d.report(Perfect(p), p)["oks_ap"] == 1.0
+    assert 0 < one["oks_ap"] < 1
     far = two_d.report(Perfect(p, shift=(3, 0)), p)
     assert far["root_recall"] == far["root_ap"] == far["pckh"]["all"] == 0
     eyes = Perfect(p)

@@ -24,10 +24,14 @@ def parser():
     c.add_argument("--retries", type=int, default=0, metavar="N", help="try a failing notebook again N times")
     c.add_argument("--runs", metavar="DIR", help="where the runs go (default: runs/ of the repository)")
 
-    c = sub.add_parser("train", help="train a second stage on virtual scenes")
+    c = sub.add_parser("train", help="train a second stage on virtual scenes, or with --net 2d a 2D network on pictures")
+    c.add_argument("--net", default="second-stage", choices=("second-stage", "2d"), help="what is trained (default: the second stage)")
     c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short, paper; compact: the shipped model")
     c.add_argument("--poses", nargs="+", default=["procedural"], metavar="SOURCE", help="procedural, bvh:DIR, panoptic:DIR, muco:DIR")
     c.add_argument("--cameras", default="universal", metavar="SOURCE", help="universal, muco, panoptic:14, mupots or FILE.json")
+    c.add_argument("--data", nargs="+", default=[], metavar="NAME=DIR",
+                   help="of a 2D network: pictures of coco, panoptic, muco in place of their twins'")
+    c.add_argument("--imagenet", metavar="FILE", help="of a 2D network: torchvision's ResNet weights to begin with")
     c.add_argument("--seed", type=int, default=0)
     c.add_argument("--resume", action="store_true", help="go on with an interrupted training of the same --out")
     c.add_argument("--out", required=True, metavar="FILE.safetensors")
@@ -124,6 +128,14 @@ def run(args):
 
         return reproduce.main(args.profile, args.only, args.data, args.seeds, args.cores, args.dry_run, args.retries, args.runs)
     if args.command == "train":
+        if args.net == "2d":
+            if args.poses != ["procedural"] or args.cameras != "universal":
+                raise InputError("a 2D network learns from pictures, not from poses and cameras", "--net 2d", "give --data, or nothing")
+            from vp.lab import backbone
+
+            return backbone.train_main(args.profile, args.data, args.imagenet, args.out, args.resume, args.seed)
+        if args.data or args.imagenet:
+            raise InputError("pictures are for a 2D network", "--data and --imagenet", "add --net 2d")
         from vp.lab import models
 
         return models.train_main(args.profile, args.poses, args.cameras, args.out, args.resume, args.seed)

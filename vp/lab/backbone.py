@@ -1,5 +1,6 @@
 """Training of the 2D network (Eq. 1 to 3) on a mixture of labelled pictures, its files, and the cache of trained ones."""
 
+import contextlib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
@@ -81,14 +82,35 @@ def sets(two_d, seed=0, sources=SOURCES, roots=None):
     return tuple(out)
 
 
+def make(two_d, made, path, seed=0, resume=False, device="cpu", imagenet=None, label=None, state="", **more):
+    """Train on `Labelled` sets and write the file; returns `Trained2D`.  The state of an unfinished training lies beside it.
+
+    made: function () -> sets;  imagenet: file of first weights for the trunk (see `Backbone.load_imagenet`);  state: what a training to go
+    on with must agree in;  more: facts.
+    """
+    backbone, plan, path = Backbone(two_d.shape, torch.Generator().manual_seed(seed)), replace(two_d.plan, seed=seed), Path(path)
+    if imagenet:
+        backbone.load_imagenet(imagenet)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = Stream(tuple(made()), two_d.shape, two_d.change, lot(seed, "two_d"), str(device))
+    h = train(Seen2D(backbone, two_d), stream, plan, path.with_suffix(".state"), resume, device, label, about=state)
+    facts = {"steps": h.steps, "samples_seen": h.samples, "seconds": round(h.seconds, 1), "device": h.device, "at": h.at,
+             "losses": {k: [float(f"{v:.4g}") for v in series] for k, series in h.losses.items()},
+             "two_d": json.loads(json.dumps(asdict(two_d))), "seed": seed, "imagenet": bool(imagenet),
+             "pictures": [len(s) for s in stream.sets], "sources": [s.sources for s in stream.sets],
+             "backbone": backbone.shape.to_dict(), **more}  # fmt: skip
+    if processes()[0] == 0:
+        save(path, backbone, facts)
+    return Trained2D(backbone.eval(), facts, path)
+
+
 def learn(two_d, made, about, seed=0, label=None, folder=None, device=None, imagenet=None):
-    """`Trained2D` on `Labelled` sets, from the cache if the same was learned before by the same code, else trained now (an interrupted
+    """`Trained2D` as `make` gives it, from the cache if the same was learned before by the same code, else trained now (an interrupted
     training goes on).
 
-    made: function () -> sets, called only if there is something to learn;  about: what tells these sets from others, anything that can
-    be printed;  imagenet: file of first weights for the trunk (see `Backbone.load_imagenet`).
+    about: what tells these sets from others, anything that can be printed.
     """
-    device, plan = device or default_device(), replace(two_d.plan, seed=seed)
+    device = device or default_device()
     first = hashlib.sha256(Path(imagenet).read_bytes()).hexdigest() if imagenet and Path(imagenet).is_file() else imagenet
     said = [asdict(two_d), seed, about, first, torch.device(device).type, models.code_hash(TRAINED_BY)]
     key = hashlib.sha256(json.dumps(said, default=str, sort_keys=True).encode()).hexdigest()[:16]
@@ -96,26 +118,35 @@ def learn(two_d, made, about, seed=0, label=None, folder=None, device=None, imag
     path.parent.mkdir(parents=True, exist_ok=True)
     with results.locked(path):
         if path.exists():
-            try:
+            with contextlib.suppress(InputError):  # damaged: learned again
                 return load(path, device)
-            except InputError:  # damaged: learned again
-                pass
-        backbone = Backbone(two_d.shape, torch.Generator().manual_seed(seed))
-        if imagenet:
-            backbone.load_imagenet(imagenet)
-        stream = Stream(tuple(made()), two_d.shape, two_d.change, lot(seed, "two_d"), str(device))
-        h = train(Seen2D(backbone, two_d), stream, plan, path.with_suffix(".state"), True, device, label, about=key)
-        facts = {"steps": h.steps, "samples_seen": h.samples, "seconds": round(h.seconds, 1), "device": h.device, "at": h.at,
-                 "losses": {k: [float(f"{v:.4g}") for v in series] for k, series in h.losses.items()},
-                 "two_d": json.loads(json.dumps(asdict(two_d))), "seed": seed, "about": str(about), "imagenet": bool(imagenet),
-                 "pictures": [len(s) for s in stream.sets], "sources": [s.sources for s in stream.sets],
-                 "config": results.config_hash({"key": said}), "backbone": backbone.shape.to_dict()}  # fmt: skip
-        if processes()[0] == 0:
-            save(path, backbone, facts)
-    return Trained2D(backbone.eval(), facts, path)
+        more = {"about": str(about), "config": results.config_hash({"key": said})}
+        return make(two_d, made, path, seed, True, device, imagenet, label, key, **more)
 
 
 def trained(two_d, seed=0, sources=SOURCES, roots=None, label=None, **options):
     """`Trained2D` of a `TwoD` on the mixture of `sources` (see `sets`), from the cache or trained now;  options: see `learn`."""
     about = [list(map(list, sources)), {k: str(v) for k, v in (roots or {}).items()}]
     return learn(two_d, lambda: sets(two_d, seed, sources, roots), about, seed, label, **options)
+
+
+def train_main(profile="auto", data=(), imagenet=None, out=None, resume=False, seed=0):
+    """`vp train --net 2d`: the profile's 2D network (or "compact", the shipped one) on twins, or on the pictures of the folders that
+    `data` ("coco=DIR", "panoptic=DIR", "muco=DIR") names; exit code.  InputError for other names, folders without pictures."""
+    from vp.lab.profiles import COMPACT_2D, resolve
+
+    roots = dict(part.partition("=")[::2] for part in data)
+    names = [name for name, _ in SOURCES]
+    for name, root in roots.items():
+        if name not in names or not Path(root).is_dir():
+            raise InputError(f"{name}={root}", "--data", f"NAME=FOLDER, NAME one of {', '.join(names)}")
+    two_d = COMPACT_2D if profile == "compact" else resolve(profile).backbone
+    about = json.dumps([asdict(two_d), seed, sorted(roots.items()), imagenet], default=str)
+    name = profile if profile == "compact" else resolve(profile).name
+    trained = make(two_d, lambda: sets(two_d, seed, SOURCES, roots), out, seed, resume, default_device(), imagenet, "2D network", about,
+                   profile=name)  # fmt: skip
+    if processes()[0] == 0:
+        f = trained.facts
+        print(f"{out}: {f['steps']} steps on {sum(f['pictures'])} pictures in {f['seconds']:.0f} s on {f['device']}; next: "
+              f"vp evaluate --dataset mupots --agr image --backbone {out}")  # fmt: skip
+    return 0

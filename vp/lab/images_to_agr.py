@@ -38,7 +38,7 @@ def by_picture(backbone, pictures, block=32):
 
 
 def rows_2d(report, method, pictures=None, **columns):
-    """Rows of a `two_d.scores`: PCKh in all and by group, recall and AP of roots, distance of found joints.
+    """Rows of a `two_d.scores`: PCKh in all and by group, recall and AP of roots, AP of OKS, distance of found joints.
 
     pictures: of `by_picture`: then PCKh has an interval over pictures.  Each counts as often as joints are asked for in it: the mean of
     what the row keeps is PCKh over all joints.
@@ -51,7 +51,7 @@ def rows_2d(report, method, pictures=None, **columns):
         kept = {"per_scene": share.tolist(), "clusters": names.tolist(), "interval": study.interval(share, names)}
     out = [results.row("2d", "pckh", report["pckh"]["all"], "", n=report["joints"], **kept, **about)]
     out += [results.row("2d", f"pckh, {g}", v, "", **about) for g, v in report["pckh"].items() if g != "all"]
-    out += [results.row("2d", m, report[m], "", n=report["people"], **about) for m in ("root_recall", "root_ap")]
+    out += [results.row("2d", m, report[m], "", n=report["people"], **about) for m in ("root_recall", "root_ap", "oks_ap", "oks_ap50")]
     return [*out, results.row("2d", "peak_error", report["peak_error"], "map px", **about)]
 
 

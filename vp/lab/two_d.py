@@ -9,7 +9,7 @@ import torch
 from vp import metrics
 from vp.camera import fit_transform, rescale
 from vp.errors import InputError
-from vp.lab import evaluate, study
+from vp.lab import evaluate, oks, study
 from vp.lab.augment import moved, moved_box
 from vp.lab.effects import bootstrap
 from vp.lab.infer import WINDOWS, infer
@@ -130,14 +130,14 @@ def scores(maps_of, pictures, block=32):
     maps_of: (long tensor of pictures) -> heatmaps, box_map.  Asked for are people whose root is in the picture, and their joints there.  A
     found person is the nearest of those whose root is within half a head of his, at most one.  "pckh": {group: share of joints no more
     than half a head off, a missed person's all wrong}, head = neck to head top, at least 2 px of the map;  "root_recall", "root_ap": of
-    people found;  "peak_error": mean distance of the found joints of found people, px of the map;  "people", "joints": how many
-    (without the root).
+    people found;  "oks_ap", "oks_ap50": see `vp.lab.oks`, a share of the box about the joints taken for the area;  "peak_error": mean
+    distance of the found joints of found people, px of the map;  "people", "joints": how many (without the root).
     """
     skeleton = SKELETONS[pictures.uv.shape[2]]
     root, neck, top = (skeleton.index(j) for j in (skeleton.root, "neck", "head_top"))
     group = [next((g for g in GROUPS if g.rstrip("s") in j), "head" if j == "neck" else None) for j in skeleton.joints]
     group[root] = None  # stands beside, as the spine does
-    right, ranked, errors, found_people, n_people = {}, [], [], 0, 0
+    right, ranked, errors, found_people, n_people, views = {}, [], [], 0, 0, []
     for start in range(0, len(pictures), block):
         index = torch.arange(start, min(start + block, len(pictures)))
         heatmaps, box_map = maps_of(index)
@@ -149,7 +149,10 @@ def scores(maps_of, pictures, block=32):
         known = pictures.present[index][:, :, top] & pictures.present[index][:, :, neck]
         head = torch.where(known, head, 0).clamp(min=2.0)
         uv, valid, score = (x.cpu() for x in (found.joints, found.valid, found.root_scores))
+        area = oks.FILLED * _area(pictures, index) * k * k
         for b in range(len(index)):
+            q = valid[b]
+            views.append(oks.Seen(*(x.numpy() for x in (uv[b, q], score[b, q], truth[b], seen[b], area[b], seen[b, :, root]))))
             people = seen[b, :, root].nonzero()[:, 0]
             far = (uv[b, :, None, root] - truth[b, None, people, root]).norm(dim=-1)  # slot, person
             far = (far / (0.5 * head[b, people])).masked_fill(~valid[b, :, None], torch.inf).nan_to_num(torch.inf, torch.inf)
@@ -174,16 +177,25 @@ def scores(maps_of, pictures, block=32):
     ap = metrics.average_precision([s for s, _ in ranked], [h for _, h in ranked], n_people)
     return {"pckh": {**share, "all": float(np.mean(total)) if total else float("nan")},
             "root_recall": found_people / n_people if n_people else float("nan"), "root_ap": ap,
+            **{f"oks_{key}": value for key, value in oks.average_precision(views, skeleton).items()},
             "peak_error": float(np.mean(errors)) if errors else float("nan"), "people": n_people, "joints": len(total)}  # fmt: skip
+
+
+def _area(pictures, index):
+    """(B, P) px² of the upright boxes about people's known joints."""
+    present, uv = pictures.present[index][..., None], pictures.uv[index]
+    extent = uv.masked_fill(~present, -torch.inf).amax(2) - uv.masked_fill(~present, torch.inf).amin(2)
+    return extent.clamp(min=0).prod(-1)
 
 
 def text(reports):
     """{name: `scores`} as a table."""
     columns = ("all", *GROUPS)
-    lines = [f"{'PCKh@0.5':22}" + "".join(f"{c:>10}" for c in columns) + f"{'root recall':>13}{'AP':>7}{'px off':>8}{'people':>8}"]
+    head = f"{'root recall':>13}{'AP':>7}{'OKS AP':>8}{'px off':>8}{'people':>8}"
+    lines = [f"{'PCKh@0.5':22}" + "".join(f"{c:>10}" for c in columns) + head]
     for name, r in reports.items():
         cells = "".join(f"{r['pckh'][c]:10.3f}" if c in r["pckh"] else f"{'-':>10}" for c in columns)
-        lines.append(f"{name:22}{cells}{r['root_recall']:13.3f}{r['root_ap']:7.3f}{r['peak_error']:8.2f}{r['people']:8d}")
+        lines.append(f"{name:22}{cells}{r['root_recall']:13.3f}{r['root_ap']:7.3f}{r['oks_ap']:8.3f}{r['peak_error']:8.2f}{r['people']:8d}")
     return "\n".join(lines)
 
 
