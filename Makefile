@@ -18,7 +18,7 @@ install: .venv/.ready  ## create .venv from constraints.txt
 	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed (set PYTHON=/path/to/python)"; exit 2; }
 	@echo "Installing into .venv with $$($(PYTHON) --version) (a few minutes, about 2 GB with the CPU build of torch) ..."
 	@$(PYTHON) -m venv .venv
-	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[notebooks,batch,test]'
+	@.venv/bin/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[notebooks,batch,slurm,test]'
 	@touch $@
 
 reproduce: .venv/.ready  ## run every notebook (ARGS="--profile quick --data NAME=ROOT ...")
