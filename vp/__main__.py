@@ -19,7 +19,10 @@ def parser():
                    help="only these notebooks (01 is short for 01_pinhole_depth)")
     c.add_argument("--data", nargs="+", default=[], action="extend", metavar="NAME=ROOT", help="real data folders, e.g. panoptic=DIR")
     c.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds of the notebooks that take one (default 0)")
-    c.add_argument("--cores", type=int, help="notebooks at once (default: all cores)")
+    c.add_argument("--grid", nargs="+", default=[], action="extend", metavar="NAME=V1,V2",
+                   help="the notebooks that have this parameter, once for each value (of several parameters: for each combination)")
+    c.add_argument("--cores", type=int, help="jobs at once (default: all cores)")
+    c.add_argument("--gpus", type=int, metavar="N", help="GPUs at most, one a job (default: all)")
     c.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     c.add_argument("--retries", type=int, default=0, metavar="N", help="try a failing notebook again N times")
     c.add_argument("--runs", metavar="DIR", help="where the runs go (default: runs/ of the repository)")
@@ -126,7 +129,8 @@ def run(args):
     if args.command == "reproduce":
         from vp.lab import reproduce
 
-        return reproduce.main(args.profile, args.only, args.data, args.seeds, args.cores, args.dry_run, args.retries, args.runs)
+        return reproduce.main(args.profile, args.only, args.data, args.seeds, args.cores, args.dry_run, args.retries, args.runs,
+                              args.grid, args.gpus)  # fmt: skip
     if args.command == "train":
         if args.net == "2d":
             if args.poses != ["procedural"] or args.cameras != "universal":

@@ -43,23 +43,37 @@ def parameters(path):
     return {}
 
 
-TRAINS, MOST_THREADS = "trains", 4  # tag of the parameters cell of a notebook that trains networks; more threads do not help small ones
+ROWS = "rows_root"  # a notebook with this parameter reads the rows of all others: it comes last
+TRAINS = "trains"  # tag of the parameters cell of a notebook that trains networks, or wants trained ones
 
 
-def threads(nb):
-    """Threads that a notebook may use: MOST_THREADS if its parameters cell is tagged `trains`, else 1."""
-    return MOST_THREADS if any({"parameters", TRAINS} <= set(c["metadata"].get("tags", ())) for c in nb["cells"]) else 1
+def trains(nb):
+    """Whether a notebook has the tag `trains`."""
+    return any({"parameters", TRAINS} <= set(c["metadata"].get("tags", ())) for c in nb["cells"])
+
+
+def most_threads(profile):
+    """Threads of a job that trains: 1 for networks of a laptop's size (they gain little from a second one, two jobs side by side gain all,
+    and numbers depend on the threads but must not on the machine), else 4."""
+    return 1 if profile in ("smoke", "quick") else 4
+
+
+def threads(nb, profile="quick"):
+    """Threads of a notebook: `most_threads` if it trains, else 1."""
+    return most_threads(profile) if trains(nb) else 1
 
 
 class CellFailed(RuntimeError):
     """A cell of a notebook raised: `notebook`, `cell` (its number among the code cells) and the error in one line."""
 
 
-def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
+def execute(name, out, params=None, env=None, timeout_s=1800, progress=None, grid=None, about=None):
     """Run notebooks/NAME.ipynb into folder `out`: NAME.ipynb, NAME.jsonl (its rows) and NAME.json (seconds, peak memory).
 
-    params: {parameter: value}; env: further environment of the kernel; timeout_s: per cell; progress: a file told "cell/cells".
-    They appear at the end, by renaming, the notebook last.  InputError for an unknown parameter; CellFailed when a cell raises or
+    params: {parameter: value}; env: further environment of the kernel; timeout_s: per cell; progress: a file told "cell/cells"; grid: those
+    of the parameters that are varied, which become part of each row's `config`; about: further facts for NAME.json.
+
+    The files appear at the end, by renaming, the notebook last.  InputError for an unknown parameter; CellFailed when a cell raises or
     times out (the notebook so far is then kept as NAME.failed.ipynb).
     """
     import papermill
@@ -95,10 +109,15 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
             shutil.copy(work / "nb.ipynb", out / f"{name}.failed.ipynb")
         raise CellFailed(f"{name}: {type(e).__name__}: {(str(e).splitlines() or [''])[0]}") from None
     else:
-        memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-        facts = {"seconds": round(time.time() - start, 1), "peak_mb": round(memory)}
-        (work / "facts.json").write_text(json.dumps(facts))
+        facts = {"seconds": round(time.time() - start, 1), "peak_mb": peak_mb(resource.RUSAGE_CHILDREN)}
         nb = json.loads((work / "nb.ipynb").read_text())
+        own = [c for c in nb["cells"] if "injected-parameters" not in c["metadata"].get("tags", ())]
+        about = {"source": source_hash({"cells": own}), "params": params, **(about or {})}
+        (work / "facts.json").write_text(json.dumps({**facts, **about}))
+        if grid:
+            told = [json.loads(line) for line in rows.read_text().splitlines()]
+            told = [{**r, "config": results.config_hash({"config": r.get("config"), "grid": grid})} for r in told]
+            rows.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in told))
         for cell in nb["cells"]:
             if cell["cell_type"] == "markdown":  # links that are meant from the folder of the notebooks
                 cell["source"] = re.sub(r"(?<=\]\()[^)#:]+(?=\))", lambda m: _link(m[0], out), "".join(cell["source"]))
@@ -111,6 +130,11 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None):
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def peak_mb(whose):
+    """Peak memory in MB of this process (resource.RUSAGE_SELF) or the largest of its children (RUSAGE_CHILDREN)."""
+    return round(resource.getrusage(whose).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
 
 
 def _link(target, out):
@@ -169,6 +193,14 @@ def rows_hash(path):
     return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def read_hash(name):
+    """Hash of the committed rows of all others where NAME reads them, else ""."""
+    if ROWS not in parameters(FOLDER / f"{name}.ipynb"):
+        return ""
+    others = {p.name: rows_hash(p) for p in sorted((ROOT / "results" / "rows").glob("*.jsonl")) if p.stem != name}
+    return hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16]
+
+
 def stale(name):
     """Why the committed NAME.ipynb must be executed again, or "" when it is up to date."""
     nb = json.loads((FOLDER / f"{name}.ipynb").read_text())
@@ -177,56 +209,133 @@ def stale(name):
         return "never executed"
     if mark.get("source") != source_hash(nb):
         return "its source changed"
-    return "" if mark.get("rows") == rows_hash(ROOT / "results" / "rows" / f"{name}.jsonl") else "its rows changed"
+    if mark.get("rows") != rows_hash(ROOT / "results" / "rows" / f"{name}.jsonl"):
+        return "its rows changed"
+    return "" if mark.get("read", "") == read_hash(name) else "the rows that it reads changed"
 
 
 def refresh(name, profile="quick"):
     """Execute NAME at `profile` with its defaults and put notebook and rows in place (offline, no widget state, no paths, no times)."""
     with tempfile.TemporaryDirectory() as out:
-        n = min(threads(json.loads((FOLDER / f"{name}.ipynb").read_text())), os.cpu_count() or 1)
+        n = threads(json.loads((FOLDER / f"{name}.ipynb").read_text()), profile)
         execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": str(n)}, timeout_s=profiles.resolve(profile).cell_timeout_s)
-        nb = json.loads((Path(out) / f"{name}.ipynb").read_text())
-        original = json.loads((FOLDER / f"{name}.ipynb").read_text())
-        for cell, before in zip(nb["cells"], original["cells"], strict=True):
-            cell["source"] = before["source"]
-        rows = ROOT / "results" / "rows" / f"{name}.jsonl"
-        rows.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(out) / f"{name}.jsonl"
-        if made.stat().st_size:
-            if rows_hash(made) != rows_hash(rows):  # unchanged rows keep their provenance
-                shutil.copy(made, rows)
+        _put(name, Path(out), profile)
+
+
+def _put(name, made, profile):
+    """Put the executed notebook and its rows of folder `made` in place: the committed source, no marks of how it was run."""
+    nb = json.loads((made / f"{name}.ipynb").read_text())
+    nb["cells"] = [c for c in nb["cells"] if "injected-parameters" not in c["metadata"].get("tags", ())]
+    original = json.loads((FOLDER / f"{name}.ipynb").read_text())
+    for cell, before in zip(nb["cells"], original["cells"], strict=True):
+        cell["source"] = before["source"]
+    rows, new = ROOT / "results" / "rows" / f"{name}.jsonl", made / f"{name}.jsonl"
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    if new.stat().st_size:
+        if rows_hash(new) != rows_hash(rows):  # unchanged rows keep their provenance
+            shutil.copy(new, rows)
+    else:
+        rows.unlink(missing_ok=True)
+    for count, cell in enumerate((c for c in nb["cells"] if c["cell_type"] == "code"), 1):
+        cell["execution_count"] = count
+        for output in cell["outputs"]:
+            if "execution_count" in output:
+                output["execution_count"] = count
+    for cell in nb["cells"]:
+        cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in ("tags", "jupyter")}
+        if cell["metadata"].get("tags") == []:
+            del cell["metadata"]["tags"]
+        for output in cell.get("outputs", ()):  # a widget without a kernel shows an error; its still shows itself
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nb["metadata"] = {"kernelspec": spec, "language_info": {"name": "python"}}
+    nb["metadata"]["vp"] = {"profile": profile, "source": source_hash(nb), "rows": rows_hash(rows)}
+    if read := read_hash(name):
+        nb["metadata"]["vp"]["read"] = read
+    results.write_atomic(FOLDER / f"{name}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+
+
+def unlike(name, folder, profile):
+    """Why what `vp reproduce` left of NAME in a folder is not what `refresh` would write, or "" where it is."""
+    known = parameters(FOLDER / f"{name}.ipynb")
+    made = folder / "seed0" if "seed" in known else folder
+    if ROWS in known:
+        return "it reads the committed rows, not the run's"
+    if not all((made / f"{name}{end}").exists() for end in (".ipynb", ".jsonl", ".json")):
+        return "not finished there"
+    facts = json.loads((made / f"{name}.json").read_text())
+    if facts.get("source") != source_hash(json.loads((FOLDER / f"{name}.ipynb").read_text())):
+        return "its source is another one now"
+    if facts.get("profile") != profile:
+        return f"it was run at {facts.get('profile')}"
+    other = [f"{k} = {v!r}" for k, v in facts["params"].items() if v != {**known, "profile": profile, "seed": 0}.get(k)]
+    return f"it was run with {', '.join(other)}" if other else ""
+
+
+def take(folder, todo, profile):
+    """Put the notebooks and rows of a finished `vp reproduce` in place, as a re-execution would; returns {name: why not} of the others.
+
+    The time that each job took goes into results/minutes.json.
+    """
+    folder, refused = Path(folder), {}
+    for name in todo:
+        if why := unlike(name, folder, profile):
+            refused[name] = why
         else:
-            rows.unlink(missing_ok=True)
-        for cell in nb["cells"]:
-            cell["metadata"] = {k: v for k, v in cell["metadata"].items() if k in ("tags", "jupyter")}
-            if cell["metadata"].get("tags") == []:
-                del cell["metadata"]["tags"]
-            for output in cell.get("outputs", ()):  # a widget without a kernel shows an error; its still shows itself
-                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-        spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        nb["metadata"] = {"kernelspec": spec, "language_info": {"name": "python"}}
-        nb["metadata"]["vp"] = {"profile": profile, "source": source_hash(nb), "rows": rows_hash(rows)}
-        results.write_atomic(FOLDER / f"{name}.ipynb", json.dumps(nb, indent=1, ensure_ascii=False) + "\n")
+            _put(name, folder / "seed0" if "seed" in parameters(FOLDER / f"{name}.ipynb") else folder, profile)
+    from vp.lab.plan import RECORD, plain, read, records
+
+    took = {plain(s): f.get("longest", f["seconds"]) for s, f in records(folder).items() if f.get("profile") == profile}
+    record = read(RECORD)
+    record[profile] = dict(sorted({**record.get(profile, {}), **took}.items()))
+    results.write_atomic(RECORD, json.dumps(record, indent=1) + "\n")
+    return refused
+
+
+def _train(todo, profile):
+    """Make the trainings that these notebooks share, side by side."""
+    from vp.lab import plan, reproduce
+
+    jobs, key = plan.plan(profile, todo)
+    nets = {s: job for s, job in jobs.items() if job["kind"] == "net"}
+    failed = reproduce.run(nets, ROOT / "runs" / key, profile, os.cpu_count() or 1, reproduce.visible_gpus()) if nets else {}
+    if failed:
+        raise RuntimeError("; ".join(failed.values()))
 
 
 def main(argv=None):
-    """`make notebooks`: refresh what is stale (or all, or the named ones)."""
+    """`make notebooks`: refresh what is stale (or all, or the named ones), or take it from a finished run."""
     parser = argparse.ArgumentParser(description="re-execute the committed notebooks that are stale")
     parser.add_argument("names", nargs="*", help="only these")
     parser.add_argument("--all", action="store_true", help="also those that are up to date")
     parser.add_argument("--check", action="store_true", help="only say which are stale (exit code 1 if any)")
+    parser.add_argument("--from", dest="run", metavar="DIR", help="of a finished `vp reproduce`: take notebooks and rows from there")
     parser.add_argument("--profile", default="quick")
     args = parser.parse_args(argv)
     profiles.resolve(args.profile)
-    todo = {n: stale(n) or ("named" if args.names else "all") for n in (args.names or names()) if args.all or args.names or stale(n)}
+    if args.run and not Path(args.run).is_dir():
+        raise InputError(f"{args.run} is not a folder", "--from")
+    chosen = sorted(args.names or names(), key=lambda n: ROWS in parameters(FOLDER / f"{n}.ipynb"))  # those that read rows last
+    refused = take(args.run, chosen, args.profile) if args.run else {}
+    for name, why in refused.items():
+        print(f"{name}: not taken, {why}")
+    if args.run:
+        chosen = [n for n in chosen if ROWS in parameters(FOLDER / f"{n}.ipynb")]
+    todo = {n: stale(n) or ("named" if args.names else "all") for n in chosen if args.all or args.names or stale(n)}
+    if todo and not args.check and not args.run:
+        _train(list(todo), args.profile)
     for name, why in todo.items():
         print(f"{name}: {why}", flush=True)
         if not args.check:
             refresh(name, args.profile)
-    if not todo:
+    if not todo and not args.run:
         print("every committed notebook is up to date")
-    return int(args.check and bool(todo))
+    return int(bool((args.check and todo) or refused.keys() - todo.keys()))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (InputError, RuntimeError) as e:
+        print(e, file=sys.stderr)
+        sys.exit(2 if isinstance(e, InputError) else 1)
