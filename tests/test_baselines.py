@@ -22,7 +22,7 @@ from vp.nets.tbs import box_depth, square
 from vp.nets.virtualpose import Sizes
 
 SMOKE = PROFILES["smoke"].study
-TINY = replace(SMOKE, crop=32, width=4, deconv=8, bins=8, seen=1.0, plan=replace(SMOKE.plan, steps=3, batch=4))
+TINY = replace(SMOKE, crop=32, width=8, deconv=8, bins=8, seen=1.0, plan=replace(SMOKE.plan, steps=3, batch=4))
 SIZE = (64, 32)
 
 # ---- a user's own method, all of it ----------------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ def test_what_was_learned_is_kept(make, tmp_path, trainings):
 def test_whatever_decides_makes_another(tmp_path, trainings, monkeypatch):
     base = learnt("TBS", tmp_path)
     for change in (
-        {"make": "TIF"}, {"study": TINY.seed(1)}, {"study": replace(TINY, width=8)}, {"about": "another world"},
+        {"make": "TIF"}, {"study": TINY.seed(1)}, {"study": replace(TINY, width=16)}, {"about": "another world"},
         {"study": replace(TINY, plan=replace(TINY.plan, lr=1e-3))},
     ):  # fmt: skip
         n = len(trainings)

@@ -1,12 +1,15 @@
 """The card of the shipped weights: written from measurements, and the shipped file is what it says."""
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from test_second_stage import COURSE, TINY
 
-from vp.lab import card, models
+from vp.lab import backbone, card, models
+from vp.lab.profiles import PROFILES
 from vp.lab.second_stage import Batches, world
 from vp.world.agr import DETECTOR
 
@@ -19,13 +22,45 @@ def test_the_card_says_what_was_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(card, "TWINS", ("virtual",))
     monkeypatch.setattr(card, "KINDS", {"clean": None, "detector noise": DETECTOR})
     monkeypatch.setattr(card, "seconds_per_scene", lambda trained: 0.125)
-    assert card.main(["--weights", str(path), "--scenes", "4"]) == 0
+    assert card.main(["--weights", str(path), "--backbone", str(tmp_path / "none"), "--scenes", "4"]) == 0
     text = (tmp_path / "README.md").read_text()
+    assert "2D network" not in text
     lines = [line for line in text.splitlines() if line.startswith("| virtual")]
     assert len(lines) == 2
     assert all(line.count("|") == 12 for line in lines)
     assert "vp train --profile tiny" in text
     assert "0.12 s on 2 threads" in text
+
+
+def test_the_card_of_the_whole_chain(tmp_path, monkeypatch):
+    path, eyes = tmp_path / "tiny.safetensors", tmp_path / "eyes.safetensors"
+    course = replace(COURSE, sizes=replace(COURSE.sizes, map=(56, 32)))
+    models.make(course, replace(Batches(world(), TINY), sizes=course.sizes), path, facts={"profile": "tiny", "seed": 0}, label=None)
+    two_d = replace(PROFILES["smoke"].backbone, plan=replace(PROFILES["smoke"].backbone.plan, steps=1))
+    backbone.make(two_d, lambda: backbone.sets(two_d), eyes, half=True)
+    monkeypatch.setattr(card, "TWINS", ("virtual", "mupots"))
+    stage = {"lines": ["| a | b | 1 | 2 | 3 | 4 |"], "scenes": 7, "seconds": 1.5, "where": "here"}
+    (tmp_path / "card.json").write_text(json.dumps({"stage": stage}))
+    assert card.main(["--weights", str(path), "--backbone", str(eyes), "--only", "chain", "--scenes", "6"]) == 0
+    text = (tmp_path / "README.md").read_text()
+    assert "| a | b | 1 | 2 | 3 | 4 |" in text  # what was measured before stays
+    assert "at most 7 scenes" in text
+    assert "at most 6 scenes" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("| mupots twin")]
+    assert line.count("|") == 13
+    lost = json.loads((tmp_path / "card.json").read_text())["chain"]["lines"]
+    assert lost == [line]
+
+
+def test_half_precision_changes_little(tmp_path):
+    net = backbone.Backbone(PROFILES["smoke"].backbone.shape, torch.Generator().manual_seed(0)).eval()
+    x = torch.rand(1, 3, *net.shape.picture[::-1], generator=torch.Generator().manual_seed(1))
+    for name, half in (("a", False), ("b", True)):
+        backbone.save(tmp_path / name, net, {}, half)
+    a, b = (backbone.load(tmp_path / name).backbone(x)["heatmap"] for name in "ab")
+    assert (tmp_path / "b").stat().st_size < 0.55 * (tmp_path / "a").stat().st_size
+    assert b.dtype == torch.float32
+    assert 0 < (a - b).abs().max() < 0.02 * a.abs().max()
 
 
 def test_shipped_weights():

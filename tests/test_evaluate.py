@@ -229,7 +229,7 @@ def test_files_that_are_no_model(tmp_path, trained):
         models.load(bad)
     with pytest.raises(InputError, match="no such file"):
         models.load(tmp_path / "absent")
-    other = VirtualPose(replace(TINY, pen_bins=16, de_width=8))
+    other = VirtualPose(replace(TINY, pen_bins=16, de_width=16))
     models.checkpoints.save(bad, other, {"sizes": TINY.to_dict()})
     with pytest.raises(InputError, match="belongs to a network of other size"):
         models.load(bad)

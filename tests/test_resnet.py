@@ -10,7 +10,7 @@ from vp.errors import InputError
 from vp.nets.resnet import ResNet, flip_test, mirror
 from vp.skeleton import JOINTS_15
 
-SMALL = {"width": 4, "deconv": 8, "init_std": None}
+SMALL = {"width": 8, "deconv": 8, "init_std": None}
 
 
 def seeded(seed=0):

@@ -19,7 +19,7 @@ from vp.space import Frame
 from vp.world.agr import synthesise
 
 SMALL = Sizes(
-    map=(48, 32), people=4, space_centre=(4000.0, 0.0, 1000.0), space_size=(6000.0, 6000.0, 2000.0), space_bins=(12, 12, 8), de_width=4,
+    map=(48, 32), people=4, space_centre=(4000.0, 0.0, 1000.0), space_size=(6000.0, 6000.0, 2000.0), space_bins=(12, 12, 8), de_width=8,
     de_deconv=4, de_bias=7.0, ren_widths=(2, 4, 4, 4), ren_kernel=3, pen_bins=8, pen_widths=(2, 4, 4, 4), pen_kernel=3, beta=5.0, skip=2.0,
     init_std=None, threshold=-100.0,
 )  # fmt: skip  # (a threshold that lets the peaks of an untrained network pass)

@@ -54,9 +54,9 @@ class Trained2D:
     path: Path
 
 
-def save(path, backbone, facts):
-    """Write a 2D network: weights under "backbone.", its shape among the facts."""
-    tensors = {f"backbone.{k}": t for k, t in backbone.net.state_dict().items()}
+def save(path, backbone, facts, half=False):
+    """Write a 2D network: weights under "backbone.", its shape among the facts;  half: those of convolutions in 16 bits."""
+    tensors = {f"backbone.{k}": t.half() if half and t.ndim == 4 else t for k, t in backbone.net.state_dict().items()}
     checkpoints.save(path, tensors, {**facts, "backbone": backbone.shape.to_dict()})
 
 
@@ -82,11 +82,11 @@ def sets(two_d, seed=0, sources=SOURCES, roots=None):
     return tuple(out)
 
 
-def make(two_d, made, path, seed=0, resume=False, device="cpu", imagenet=None, label=None, state="", **more):
+def make(two_d, made, path, seed=0, resume=False, device="cpu", imagenet=None, label=None, state="", half=False, **more):
     """Train on `Labelled` sets and write the file; returns `Trained2D`.  The state of an unfinished training lies beside it.
 
     made: function () -> sets;  imagenet: file of first weights for the trunk (see `Backbone.load_imagenet`);  state: what a training to go
-    on with must agree in;  more: facts.
+    on with must agree in;  half: see `save`;  more: facts.
     """
     backbone, plan, path = Backbone(two_d.shape, torch.Generator().manual_seed(seed)), replace(two_d.plan, seed=seed), Path(path)
     if imagenet:
@@ -100,7 +100,7 @@ def make(two_d, made, path, seed=0, resume=False, device="cpu", imagenet=None, l
              "pictures": [len(s) for s in stream.sets], "sources": [s.sources for s in stream.sets],
              "backbone": backbone.shape.to_dict(), **more}  # fmt: skip
     if processes()[0] == 0:
-        save(path, backbone, facts)
+        save(path, backbone, facts, half)
     return Trained2D(backbone.eval(), facts, path)
 
 
@@ -144,7 +144,7 @@ def train_main(profile="auto", data=(), imagenet=None, out=None, resume=False, s
     about = json.dumps([asdict(two_d), seed, sorted(roots.items()), imagenet], default=str)
     name = profile if profile == "compact" else resolve(profile).name
     trained = make(two_d, lambda: sets(two_d, seed, SOURCES, roots), out, seed, resume, default_device(), imagenet, "2D network", about,
-                   profile=name)  # fmt: skip
+                   profile == "compact", profile=name)  # fmt: skip
     if processes()[0] == 0:
         f = trained.facts
         print(f"{out}: {f['steps']} steps on {sum(f['pictures'])} pictures in {f['seconds']:.0f} s on {f['device']}; next: "
