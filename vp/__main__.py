@@ -21,8 +21,9 @@ def parser():
     c.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds of the notebooks that take one (default 0)")
     c.add_argument("--grid", nargs="+", default=[], action="extend", metavar="NAME=V1,V2",
                    help="the notebooks that have this parameter, once for each value (of several parameters: for each combination)")
-    c.add_argument("--cores", type=int, help="jobs at once (default: all cores)")
-    c.add_argument("--gpus", type=int, metavar="N", help="GPUs at most, one a job (default: all)")
+    c.add_argument("--cores", type=int, help="jobs at once (default: all cores; on a cluster 50)")
+    c.add_argument("--gpus", type=int, metavar="N", help="GPUs at most, one a job (default: all; on a cluster none)")
+    c.add_argument("--cluster", metavar="DIR", help="a Snakemake profile, e.g. workflow/profiles/slurm: each job runs on the cluster")
     c.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     c.add_argument("--retries", type=int, default=0, metavar="N", help="try a failing notebook again N times")
     c.add_argument("--runs", metavar="DIR", help="where the runs go (default: runs/ of the repository)")
@@ -130,7 +131,7 @@ def run(args):
         from vp.lab import reproduce
 
         return reproduce.main(args.profile, args.only, args.data, args.seeds, args.cores, args.dry_run, args.retries, args.runs,
-                              args.grid, args.gpus)  # fmt: skip
+                              args.grid, args.gpus, args.cluster)  # fmt: skip
     if args.command == "train":
         if args.net == "2d":
             if args.poses != ["procedural"] or args.cameras != "universal":

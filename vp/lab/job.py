@@ -27,7 +27,8 @@ def main(plan_file, stem, threads="1"):
     now.touch()
     about = {"profile": plan["profile"], "state": job["state"]}
     try:
-        with gpu(out.parent / ".gpus", plan["gpus"] if job["gpu"] else []) as device:
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "") if plan.get("cluster") else None
+        with gpu(out.parent / ".gpus", plan["gpus"] if job["gpu"] else [], given) as device:
             env = {"OMP_NUM_THREADS": threads, "CUDA_VISIBLE_DEVICES": device}
             if job["kind"] == "net":
                 os.environ.update(env)
@@ -70,13 +71,14 @@ def _train(calls, facts, threads, about):
 
 
 @contextlib.contextmanager
-def gpu(folder, devices, wait_s=0.5):
+def gpu(folder, devices, given=None, wait_s=0.5):
     """One of the GPUs for this process alone, as CUDA_VISIBLE_DEVICES names it; "" where there are none.
 
     It is held by a lock on a file that the kernel frees when we are gone, however that happens; other runs of this checkout respect it.
+    given: what a cluster has given to this job already.
     """
-    if not devices:
-        yield ""
+    if not devices or given is not None:
+        yield given or ""
         return
     folder.mkdir(parents=True, exist_ok=True)
     while True:

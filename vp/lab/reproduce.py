@@ -4,6 +4,7 @@ Jobs and their states come from `vp.lab.plan`, what is said from `vp.lab.watch`,
 Snakemake parameter, so it runs again exactly when that changed; finished ones are kept, also after a SIGKILL.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -23,19 +24,28 @@ from vp.lab.plan import roots as _roots  # noqa: F401
 
 SNAKEFILE = notebooks.ROOT / "workflow" / "Snakefile"
 CACHE = results.ROOT / "runs" / "cache"
+CLUSTER_JOBS = 50  # of ours at once on a cluster, unless --cores says otherwise
+CANCEL_S = 60  # in which Snakemake may cancel them
 
 
-def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False, retries=0, runs=None, grid=(), gpus=None):
-    """Run the plan; prints one progress line, a table of seconds and memory, what failed, the claims.  Returns the exit code."""
+def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False, retries=0, runs=None, grid=(), gpus=None,
+         cluster=None):  # fmt: skip
+    """Run the plan; prints one progress line, a table of seconds and memory, what failed, the claims.  Returns the exit code.
+
+    cluster: folder of a Snakemake profile; each job is then one of the cluster's, `cores` of them at once, with `gpus` GPUs in all.
+    """
     profile = profiles.resolve(profile).name
     if retries < 0 or (cores is not None and cores < 1) or len(set(seeds)) < len(seeds) or min(seeds) < 0 or (gpus or 0) < 0:
         raise InputError("--cores is at least 1, --gpus, --retries and --seeds at least 0, each seed once")
     jobs, key = plan(profile, only, data, seeds, grid)
     out = Path(runs or notebooks.ROOT / "runs").resolve() / key
-    cores, devices = cores or os.cpu_count() or 1, visible_gpus(gpus)
+    if cluster is None:
+        cores, devices = cores or os.cpu_count() or 1, visible_gpus(gpus)
+    else:  # which GPU, the cluster says
+        cluster, cores, devices = cluster_profile(cluster), cores or CLUSTER_JOBS, ["cluster"] * (gpus or 0)
     if dry_run:
         return show(jobs, out, cores, len(devices), profile)
-    failed = run(jobs, out, profile, cores, devices, retries)
+    failed = run(jobs, out, profile, cores, devices, retries, cluster)
     watch.table(jobs, out)
     rows = [out / f"{stem}.jsonl" for stem in jobs if (out / f"{stem}.jsonl").exists()]
     failed |= {str(file.relative_to(out).with_suffix("")): f"{short(file)}: {why}" for file, why in watch.clashes(rows).items()}
@@ -59,6 +69,14 @@ def _summary(rows):
     return ledger.summary(rows)
 
 
+def cluster_profile(folder):
+    """The folder of a Snakemake profile, absolute; InputError if it is none."""
+    folder = Path(folder).resolve()
+    if not any((folder / f"config.{end}").is_file() for end in ("yaml", "yml")):
+        raise InputError("no config.yaml of a Snakemake profile there", f"--cluster {short(folder)}", "e.g. workflow/profiles/slurm")
+    return folder
+
+
 def visible_gpus(most=None):
     """Names of the GPUs that jobs may use, at most so many (default all), as CUDA_VISIBLE_DEVICES names them."""
     import torch
@@ -71,7 +89,7 @@ def visible_gpus(most=None):
     return names[: n if most is None else most]
 
 
-def run(jobs, out, profile="quick", cores=1, devices=(), retries=0):
+def run(jobs, out, profile="quick", cores=1, devices=(), retries=0, cluster=None):
     """Do these jobs in the folder `out`, under its lock: those that read the others' rows after all others; returns {stem: error}."""
     for folder in (out, CACHE):
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,13 +101,13 @@ def run(jobs, out, profile="quick", cores=1, devices=(), retries=0):
         order = levels(jobs, seconds(jobs, profile, out))
         jobs = {s: {**job, "priority": 1000 * round(order[s]) - i} for i, (s, job) in enumerate(jobs.items())}  # of equals the first
         first = [s for s, job in jobs.items() if not job["last"]]
-        made = {"out": str(out), "python": sys.executable, "profile": profile, "gpus": list(devices)}
+        made = {"out": str(out), "python": sys.executable, "profile": profile, "gpus": list(devices), "cluster": bool(cluster)}
         failed = {}
         for targets in (first, [s for s in jobs if s not in first]):  # what failed keeps nobody from reading the rows of the rest
             if targets:
                 jobs = read_rows(jobs, out) if targets is not first else jobs
                 results.write_atomic(out / "plan.json", json.dumps({"jobs": jobs, "targets": targets, **made}, indent=1))
-                failed |= _snakemake({s: jobs[s] for s in targets}, out, cores, len(devices), retries, lock)
+                failed |= _snakemake({s: jobs[s] for s in targets}, out, cores, len(devices), retries, lock, cluster)
         return failed
 
 
@@ -116,24 +134,24 @@ def _tidy(out):
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _snakemake(jobs, out, cores, gpus, retries, lock):
+def _snakemake(jobs, out, cores, gpus, retries, lock, cluster=None):
     """Snakemake on the plan that lies in the folder, under our lock; returns {stem: error}."""
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out), "--cores", str(cores),
+        sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(out),
+        "--jobs" if cluster else "--cores", str(cores), *(["--workflow-profile", str(cluster)] if cluster else []),
         "--resources", f"gpu={gpus}", "--scheduler", "greedy", "--nolock", "--rerun-incomplete", "--rerun-triggers", "params",
         "--keep-going", "--retries", str(retries), "--quiet", "progress", "--nocolor",
     ]  # fmt: skip
     log = out / "snakemake.log"
     env = {**os.environ, "VP_PLAN": str(out / "plan.json"), "VP_FRONT": f"{socket.gethostname()}:{os.getpid()}"}
     with log.open("w") as f:
-        process = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, pass_fds=[lock.fileno()])
         asked = (signal.SIGTERM, signal.SIGINT)  # asked to stop is asked to stop, also in a background shell, where SIGINT comes ignored
         before = [signal.signal(s, signal.default_int_handler) for s in asked]
+        process = subprocess.Popen(command, stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env, pass_fds=[lock.fileno()])
         try:
             watch.progress(process, jobs, out, out.name)
         except KeyboardInterrupt:
-            process.kill()  # its jobs end when we do (`job._leash`); what was finished stays
-            process.wait()
+            _end(process, CANCEL_S if cluster else 0)  # jobs here end when we do (`job._leash`); what was finished stays
             print("\ninterrupted; the same command goes on from here")
             raise SystemExit(1) from None
         finally:
@@ -143,6 +161,16 @@ def _snakemake(jobs, out, cores, gpus, retries, lock):
     if process.returncode and not failed:
         raise RuntimeError(f"snakemake stopped ({short(log)}): {_last_words(log)}")
     return failed
+
+
+def _end(process, patience_s):
+    """End Snakemake: at once, or after so many seconds in which it may cancel its jobs on a cluster."""
+    if patience_s:
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+    process.kill()
+    process.wait()
 
 
 def _last_words(log):
