@@ -6,9 +6,13 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 p
             $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 ARGS ?=
 NBVAL = -n 2 --dist loadscope --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600
+# one grid over notebook 11 a line of `make sweep`: width of the gate and of REN's target, voxels, people, noise of the AGR, missing joints, protocol,
+# number of training scenes
+SWEEP = sigma_mm=150,300,600,1200 voxels=0.5,0.75,1,1.5 people=1,2,4,6 noise=clean,published,detector missing=arm,leg,head protocol=honest,published \
+        scenes=500,2000,8000
 TRAINING = $(shell grep -l '"trains"' notebooks/*.ipynb)  # their outputs are not compared: a few steps of training give no results
 
-.PHONY: help install reproduce test notebooks lab clean
+.PHONY: help install reproduce sweep test notebooks lab clean
 help:            ## show this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
@@ -23,6 +27,9 @@ install: .venv/.ready  ## create .venv from constraints.txt
 
 reproduce: .venv/.ready  ## run every notebook (ARGS="--profile quick --data NAME=ROOT ...")
 	@$(PY) -m vp reproduce $(ARGS)
+
+sweep: .venv/.ready  ## notebook 11 over its parameters, beyond the paper's experiments (ARGS="--dry-run" first)
+	@failed=0; for grid in $(SWEEP); do echo "--grid $$grid"; $(PY) -m vp reproduce --only 11 --grid $$grid $(ARGS) || failed=1; done; exit $$failed
 
 test: .venv/.ready  ## ruff, unit tests, all notebooks at profile smoke, nbval
 	@.venv/bin/ruff check .

@@ -130,19 +130,6 @@ def test_plan_depends_on_source_parameters_and_seed(folder):
     assert reproduce.plan("smoke")[0]["b"]["state"] != jobs["b"]["state"]
 
 
-def test_notebooks_that_train_get_more_threads(folder, tmp_path):
-    """Tag `trains` on the parameters: all --cores (here 2) for this job, one for the others."""
-    for name in "ab":
-        write(folder / f"{name}.ipynb", "import os; print('threads', os.environ['OMP_NUM_THREADS'])")
-    nb = nbformat.read(folder / "b.ipynb", 4)
-    nb.cells[0].metadata["tags"].append("trains")
-    nbformat.write(nb, folder / "b.ipynb")
-    done = subprocess.run([*VP, "--runs", tmp_path / "runs", "--cores", "2"], env={**os.environ, "VP_NOTEBOOKS": str(folder)})
-    assert done.returncode == 0
-    said = [nbformat.read(tmp_path / f"runs/smoke/{name}.ipynb", 4).cells[-1].outputs[0]["text"] for name in "ab"]
-    assert said == ["threads 1\n", "threads 2\n"]
-
-
 def rows_of(run):
     """All result rows of a run without what may differ."""
     rows = {p.name: [json.loads(line) for line in p.read_text().splitlines()] for p in sorted(run.rglob("[0-9]*.jsonl"))}

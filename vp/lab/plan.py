@@ -19,7 +19,7 @@ import numpy as np
 from vp.errors import InputError
 from vp.lab import notebooks
 
-NETS = notebooks.ROOT / "workflow" / "nets.toml"
+NETS = Path(os.environ.get("VP_NETS") or notebooks.ROOT / "workflow" / "nets.toml")
 RECORD = notebooks.ROOT / "results" / "minutes.json"  # {profile: {job without seed: seconds}} of the committed run
 DATA = {  # what --data NAME=ROOT knows, and files that such a folder has; a notebook declares NAME_root
     "panoptic": ("calibration_*.json", "hdPose3d_stage1*"),
@@ -71,6 +71,8 @@ def plan(profile="quick", only=(), data=(), seeds=(0,), grid=()):
     key += "-" + "+".join(sorted(folders)) + "-" + _digest(sorted(folders.items())) if folders else ""
     order = {n: i for i, n in enumerate(nets)}
     shared = {s: {**shared[s], "threads": notebooks.most_threads(profile)} for s in sorted(shared, key=lambda s: order[s.split("/")[-1]])}
+    for net in shared.values():  # also where another notebook wants the first one
+        net["needs"] = [s for s in net["needs"] if s in shared]
     return {**shared, **jobs}, key
 
 
@@ -139,18 +141,18 @@ def _word(value):
 
 
 def _nets(nets, wanted, values, code):
-    """{stem: job} of trainings with their arguments filled in; the stem tells those apart that depend on seed, grid or folders."""
-    jobs, stems = {}, {}
-    for name in (n for n in nets if n in wanted):
+    """{stem: job} of trainings with their arguments filled in; the stem tells those apart that depend on seed, grid or folders, and a
+    training needs the one after which it comes (if the plan has that)."""
+    jobs = {}
+    for name in wanted:
         net, read = nets[name], set()
         calls = [_filled(c, {**values, "each": each}, read) for each in net.get("each", [None]) for c in net["calls"]]
         apart = [f"seed{values['seed']}/"] if "seed" in read else []
         others = {k: values.get(k, "") for k in sorted(read - {"seed", "profile", "each"})}
         apart += [f"{k}={_word(v)}/" for k, v in others.items() if v != ""]
-        stems[name] = f"nets/{''.join(apart)}{name}"
-        after = [stems[net["after"]]] if net.get("after") in stems else []
-        jobs[stems[name]] = {"kind": "net", "calls": calls, "params": {}, "grid": {}, "gpu": True, "needs": after, "last": False,
-                             "state": _state("net", code, calls)}  # fmt: skip
+        here = f"nets/{''.join(apart)}"
+        jobs[here + name] = {"kind": "net", "calls": calls, "params": {}, "grid": {}, "gpu": True, "last": False,
+                             "needs": [here + net["after"]] if "after" in net else [], "state": _state("net", code, calls)}  # fmt: skip
     return jobs
 
 
