@@ -102,11 +102,10 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None, gri
                 config=Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"}),  # no ports that two kernels could race for
             )  # fmt: skip
     except PapermillExecutionError as e:
-        shutil.copy(work / "nb.ipynb", out / f"{name}.failed.ipynb")
+        _keep(work / "nb.ipynb", out / f"{name}.failed.ipynb")
         raise CellFailed(f"{name}, cell [{e.exec_count}]: {e.ename}: {str(e.evalue).splitlines()[0] if e.evalue else ''}") from None
     except Exception as e:  # a dead kernel, a timeout
-        if (work / "nb.ipynb").exists():
-            shutil.copy(work / "nb.ipynb", out / f"{name}.failed.ipynb")
+        _keep(work / "nb.ipynb", out / f"{name}.failed.ipynb")
         raise CellFailed(f"{name}: {type(e).__name__}: {(str(e).splitlines() or [''])[0]}") from None
     else:
         facts = {"seconds": round(time.time() - start, 1), "peak_mb": peak_mb(resource.RUSAGE_CHILDREN)}
@@ -130,6 +129,13 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None, gri
     finally:
         shutil.rmtree(work, ignore_errors=True)
         shutil.rmtree(sockets, ignore_errors=True)
+
+
+def _keep(made, kept):
+    """Move what there is of a failed notebook to where it is kept, if it is whole (a disk may have been full)."""
+    with contextlib.suppress(OSError, ValueError):
+        json.loads(made.read_text())
+        os.replace(made, kept)
 
 
 def peak_mb(whose):

@@ -91,10 +91,8 @@ def visible_gpus(most=None):
 
 def run(jobs, out, profile="quick", cores=1, devices=(), retries=0, cluster=None):
     """Do these jobs in the folder `out`, under its lock: those that read the others' rows after all others; returns {stem: error}."""
-    for folder in (out, CACHE):
-        folder.mkdir(parents=True, exist_ok=True)
-        results.write_atomic(folder / ".writable", b"x" * 4096)  # a full or read-only disk is told now, in one line
-        (folder / ".writable").unlink(missing_ok=True)
+    _writable(out, "--runs DIR puts runs elsewhere")
+    _writable(CACHE, "pictures and trained networks are kept there")
     with open(out / ".lock", "w") as lock:
         _acquire(lock, out)
         _tidy(out)
@@ -109,6 +107,17 @@ def run(jobs, out, profile="quick", cores=1, devices=(), retries=0, cluster=None
                 results.write_atomic(out / "plan.json", json.dumps({"jobs": jobs, "targets": targets, **made}, indent=1))
                 failed |= _snakemake({s: jobs[s] for s in targets}, out, cores, len(devices), retries, lock, cluster)
         return failed
+
+
+def _writable(folder, hint):
+    """RuntimeError for a folder on a full or read-only disk: told now, in one line, and nothing is left there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        results.write_atomic(folder / f".writable.{os.getpid()}", b"x" * 4 * watch.FULL)
+    except OSError as e:
+        raise RuntimeError(f"{short(folder)}: {e.strerror} ({hint})") from None
+    finally:
+        (folder / f".writable.{os.getpid()}").unlink(missing_ok=True)
 
 
 def _acquire(lock, out, patience_s=10):
