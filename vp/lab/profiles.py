@@ -80,11 +80,13 @@ class Profile:
     held_out: int  # virtual scenes on which a second stage is measured
     study: Study  # sizes and training of the methods of the generalization study
     backbone: TwoD  # sizes and training of the 2D network
+    ablation: Course  # of each arm of Table 5 and of the known poses, all alike
 
-    def course(self, seed=0):
-        """The second stage's `Course` with this seed."""
-        plans = {k: replace(plan, seed=seed) for k in ("alone", "together") if (plan := getattr(self.second_stage, k))}
-        return replace(self.second_stage, **plans)
+    def course(self, seed=0, course=None):
+        """The second stage's `Course`, or another one, with this seed."""
+        course = course or self.second_stage
+        plans = {k: replace(plan, seed=seed) for k in ("alone", "together") if (plan := getattr(course, k))}
+        return replace(course, **plans)
 
 
 SHORT = Plan(steps=2000)
@@ -133,13 +135,14 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32,
-                study=_study(32, 16, 3, 3, 32), backbone=_two_d(8, 3)),
+                study=_study(32, 16, 3, 3, 32), backbone=_two_d(8, 3), ablation=_small(3, 3)),
         Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(400, 500), held_out=256,
-                study=_study(1200, 250, 600, 800, 256), backbone=_two_d(500, 800)),
+                study=_study(1200, 250, 600, 800, 256), backbone=_two_d(500, 800), ablation=_small(150, 200)),
         Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000,
-                study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=1000)),
+                study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=1000),
+                ablation=Course(PAPER, together=SHORT)),
         Profile("paper", scenes=20000, clips=0, cell_timeout_s=4 * 86400, second_stage=Course(PAPER), held_out=2000, study=Study(),
-                backbone=TwoD()),
+                backbone=TwoD(), ablation=Course(PAPER)),
     )
 }
 

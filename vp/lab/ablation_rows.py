@@ -1,0 +1,120 @@
+"""Rows of notebook 11 from what `vp.lab.ablations` measures: Table 4, extrinsics, projection, Table 5, known poses, the floor chart."""
+
+import itertools
+
+import numpy as np
+
+from vp.lab import ablations, information, results, study, two_d
+from vp.lab.datasets import load
+from vp.lab.second_stage import NOISE
+
+TABLE4 = {"Panoptic": "panoptic", "MuPoTS": "mupots"}
+READ = ("DE", "REN (voxels)", "REN", "REN+PEN")
+ARMS = {"AGR: ground truth": "ground truth", "AGR: ground truth, noisy": "ground truth, noisy", "AGR: image": "image"}
+
+
+# ---- Table 4 ---------------------------------------------------------------------------------------------------------------------------
+
+
+def table4(base, alone, eyes, n, seed=0, roots=None, **about):
+    """Rows: MRPE and MRPE_z of one second stage (`Trained`) read at READ, of a DE trained alone, and of LEVELS, from three kinds of AGR.
+
+    eyes: a `Backbone`, or None: no pictures;  roots: {"panoptic": DIR, "mupots": DIR}, whose poses and cameras take the twins' place.
+    """
+    out = []
+    for test, name in TABLE4.items():
+        data = load(name, "test", root=(roots or {}).get(name) or None)
+        measured, lone = (_arms(t, eyes, data, n, seed) for t in (base, alone))
+        among = study.common(*measured.values()) & np.all([p["DE"].found for p in lone.values()], axis=0)
+        sources = {k: data.sources[k] for k in ("poses", "cameras")}
+        for train, arm in ARMS.items():
+            if arm not in measured:
+                continue
+            here = {"test": test, "train": train, "sources": {**sources, "images": "twin" if arm == "image" else "computed"}, **about}
+            metrics = ("mrpe_z", "mrpe")
+            out += study.rows(measured[arm], "table4", base, among, metrics, **here)
+            out += study.rows({ablations.ALONE: lone[arm]["DE"]}, "table4", alone, among, metrics, **here)
+    return out
+
+
+def _arms(trained, eyes, data, n, seed):
+    if eyes is not None:
+        return two_d.chain(trained, eyes, data, n, seed)
+    scenes = ablations.blocks(data, n, seed)
+    return {arm: study.errors(trained, scenes, noise=noise) for arm, noise in two_d.ARMS.items()}
+
+
+# ---- extrinsics, projection ------------------------------------------------------------------------------------------------------------
+
+
+def extrinsics(profile, seed, scenes, pitches=(0.0, 1.0, 2.0, 4.0), heights=(50.0, 100.0), **about):
+    """(rows of the four cells and of REN+PEN before exact and wrong cameras, the people found everywhere, the exact ones' `People`)."""
+    asked = [*((p, 0.0) for p in pitches), *((0.0, h) for h in heights)]
+    found = {e: ablations.two_by_two(profile, seed, scenes, study.wrong(*e) if any(e) else None) for e in asked}
+    among = np.all([p.found for people in found.values() for p in people.values()], axis=0)
+    out = []
+    for error, people in found.items():
+        for method, p in people.items():
+            test = study.stated_as(*error)
+            out += study.rows({method: p}, "extrinsics", None, among, ("mrpe_z",), test=test, sources=study.sources(scenes), **about)
+    return out, among, found[0.0, 0.0]
+
+
+def projection(profile, seed, scenes, pitches=(0.0, 2.0, 4.0), test="MuPoTS", sources=None, **about):
+    """Rows of the complete method with depth-based and with naive projection, before exact and wrong cameras; the test of a wrong one is
+    "MuPoTS, pitch 2° wrong"."""
+    trained = {"depth-based": study.second_stage(profile, seed), "naive": study.second_stage(profile, seed, "naive")}
+    out = []
+    for pitch in pitches:
+        people = {k: study.errors(t, scenes, study.wrong(pitch) if pitch else None) for k, t in trained.items()}
+        among = study.common(*people.values())
+        where = test if not pitch else f"{test}, {study.stated_as(pitch)}"
+        for arm, found in people.items():
+            kept = {k: found[k] for k in ("REN", "REN+PEN")}
+            out += study.rows(kept, "projection, complete", trained[arm], among, ("mrpe_z", "mrpe"), ("mrpe_z", "mrpe"), train=arm,
+                              test=where, sources=sources, **about)  # fmt: skip
+    return out
+
+
+# ---- Table 5, known poses --------------------------------------------------------------------------------------------------------------
+
+
+def table5(measured, profile, seed, **about):
+    """Rows of `ablations.table5`: "VirtualPose" (REN+PEN), with LEVELS as each arm's calibration has them, on people found by all arms."""
+    out = []
+    for camera in ablations.CAMERAS:
+        arms = {arm: people for (arm, c), people in measured.items() if c == camera}
+        among = np.all([p["REN+PEN"].found for p in arms.values()], axis=0)
+        for arm, people in arms.items():
+            here = {"train": arm, "test": camera, "sources": {"poses": "twin", "cameras": "twin", "images": "computed"}, **about}
+            ours = {"VirtualPose": people["REN+PEN"]} | {k: people[k] for k in ("mean depth", "box size") if k in people}
+            out += study.rows(ours, "table5", ablations.trained(arm, profile, seed), among, ("mrpe_z", "mrpe"), **here)
+    return out
+
+
+# ---- the floor chart -------------------------------------------------------------------------------------------------------------------
+
+
+def floor_chart(people, among, scenes, sizes, depth, edges, **about):
+    """(rows, lines {method: [(middle m, mean mm, lo, hi, n)]}) of methods and of the information floors, overall and by distance.
+
+    people: {method: `People`};  among (N,): whom all found;  depth (N,) mm, the true one;  edges mm.
+    """
+    one = next(iter(people.values()))
+    errors = {k: np.abs(p.root[:, 2]) for k, p in people.items()} | information.least_errors(scenes, sizes, NOISE, one)
+    among = among & np.all([np.isfinite(e) for e in errors.values()], axis=0)
+    out, lines, about = [], {}, {"sources": study.sources(scenes), **about}
+    for method, error in errors.items():
+        values, clusters = error[among], one.view[among]
+        kept = {"per_scene": values.tolist(), "clusters": clusters.tolist()}
+        out.append(results.row("floor chart", "mrpe_z", study.mean(values), "mm", study.interval(values, clusters), n=len(values),
+                               method=method, **kept, **about))  # fmt: skip
+        for low, high in itertools.pairwise(edges):
+            here = among & (depth >= low) & (depth < high)
+            if here.sum() < study.LEAST:
+                continue
+            mean, between, n = study.mean(error[here]), study.interval(error[here], one.view[here]), int(here.sum())
+            lines.setdefault(method, []).append((study.mean(depth[here]) / 1000, mean, *(between or (None, None)), n))
+            out.append(results.row("floor chart by distance", "mrpe_z", mean, "mm", between, n=n, method=method,
+                                   test=f"{low / 1000:g} to {high / 1000:g} m", **about))  # fmt: skip
+    return out, lines
