@@ -124,7 +124,7 @@ def test_who_reads_rows_comes_last_also_after_a_failure_and_again_when_they_chan
     assert said(tmp_path / "runs/smoke/a.ipynb") == "read [1.0]\n"
     lines = done.stdout.splitlines()
     assert any(line.startswith("FAILED") for line in lines)
-    assert "claims: " in lines[-1], "the claims are the last word"
+    assert " fail, " in lines[-1], "the claims are the last word"
     write(folder / "c.ipynb", ROWS.replace("'x'", "'y'").replace("value", "3.0"))
     assert run(tmp_path).returncode == 0
     assert said(tmp_path / "runs/smoke/a.ipynb") == "read [1.0, 3.0]\n"
