@@ -107,6 +107,12 @@ def test_a_training_comes_after_another_whoever_wants_which(folder):
     assert alone["nets/b"]["needs"] == []
 
 
+def test_a_training_for_the_whole_notebook_alone_is_none_for_a_grid(folder):
+    (folder / "nets.toml").write_text('[a]\ncalls = [["m:f"]]\nwanted_by = []\nwhole = ["01"]\n')
+    assert "nets/a" in plan.plan("smoke")[0]
+    assert "nets/a" not in plan.plan("smoke", grid=["people=2"])[0]
+
+
 def test_a_training_on_recorded_data_is_another(folder):
     (folder / "nets.toml").write_text('[base]\ncalls = [["m:f", "{bvh_root}"]]\nwanted_by = ["02"]\n')
     (folder / "clip.bvh").touch()
@@ -126,7 +132,7 @@ def test_the_list_of_trainings_names_functions_and_notebooks_that_exist():
         for call in net["calls"]:
             module, function = call[0].split(":")
             inspect.signature(getattr(importlib.import_module(module), function)).bind(*call[1:])
-        for wanted in net["wanted_by"]:
+        for wanted in net["wanted_by"] + net.get("whole", []):
             assert any(n == wanted or n.startswith(f"{wanted}_") for n in (*known, *planned)), (name, wanted)
 
 

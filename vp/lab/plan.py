@@ -54,7 +54,8 @@ def plan(profile="quick", only=(), data=(), seeds=(0,), grid=()):
         source = notebooks.source_hash(nb)
         about = {"kind": "notebook", "notebook": name, "threads": notebooks.threads(nb, profile), "gpu": notebooks.trains(nb),
                  "last": notebooks.ROWS in known}  # fmt: skip
-        wanted = [n for n, net in nets.items() if any(name == w or name.startswith(f"{w}_") for w in net["wanted_by"])]
+        by = {n: net["wanted_by"] + ([] if mine else net.get("whole", [])) for n, net in nets.items()}
+        wanted = [n for n in nets if any(name == w or name.startswith(f"{w}_") for w in by[n])]
         for combination in itertools.product(*mine.values()):
             varied = dict(zip(mine, combination))
             for seed in seeds if "seed" in known else (None,):
