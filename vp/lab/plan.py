@@ -284,7 +284,8 @@ def show(jobs, out, cores, gpus, profile):
     done = finished(jobs, out)
     for s, job in jobs.items():
         minutes = "unknown time" if took[s] is None else f"{took[s] / 60:.1f} min"
-        print(f"{s}: {'done' if s in done else f'to run, {minutes}'}  {job['params'] or 'a training that notebooks share'}")
+        what = "a training that notebooks share" if job["kind"] == "net" else job["params"] or ""
+        print(f"{s}: {'done' if s in done else f'to run, {minutes}'}  {what}")
     todo = {s: job for s, job in jobs.items() if s not in done}
     never = sum(took[s] is None for s in todo)
     whole = "unknown time" if never == len(todo) > 0 else f"{makespan(todo, took, cores, gpus) / 60:.1f} minutes from past runs"
