@@ -377,7 +377,8 @@ def test_a_photo_and_our_own_network(tmp_path, monkeypatch):
     monkeypatch.setattr(backbone, "SHIPPED", photo)  # there is one
     monkeypatch.setattr(backbone, "load", lambda: SimpleNamespace(backbone="net"))
     found_there = sample(person(320, 240, 1.5)[None], skeleton=COCO_17, size=(640, 480), ids=(-1,))
-    monkeypatch.setattr(two_d, "detect", lambda net, path: found_there if net == "net" and path == photo else None)
+    asked = ("net", (3, 480, 640), "good.png")
+    monkeypatch.setattr(two_d, "detect", lambda net, image, name: found_there if (net, image.shape, name) == asked else None)
     assert main(["estimate", str(photo), "--out", str(out), "--picture", str(tmp_path / "o.png")]) == 0
     (entry,) = json.loads(out.read_text())["images"]
     assert entry["people"][0]["root_depth_mm"] > 1000

@@ -10,6 +10,7 @@
 Detectors with more points whose first 17 are COCO's (Halpe 26, whole-body 133) are cut to these 17.  A score of zero means missing.
 """
 
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from vp.skeleton import COCO_17, OPENPOSE_25, Skeleton
 # OpenPose's COCO model: BODY_25 without mid-hip and feet
 OPENPOSE_18 = Skeleton("openpose18", tuple(j for j in OPENPOSE_25.joints if j != "mid_hip" and not j.endswith(("toe", "heel"))), (), None)
 MORE_THAN_17 = (26, 133)
+LARGEST = 100_000_000  # bytes of a file that is read at once; COCO annotations, piece by piece, may have more
 
 
 def read_detections(path, size=None):
@@ -38,6 +40,12 @@ def read_detections(path, size=None):
         if not files:
             raise nothing_found(path, "*.json keypoint file")
         return [s for f in files for s in read_detections(f, size)]
+    if path.is_file() and path.stat().st_size > LARGEST:
+        with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as text:
+            if text.find(b'"annotations"') < 0:
+                what = f"keypoints in a file of {len(text) / 1e6:.0f} MB"
+                raise InputError(what, path, f"split it: at most {LARGEST / 1e6:.0f} MB, unless COCO annotations")
+        return list(Coco(path).samples())
     data = read_json(path)
     if isinstance(data, dict) and "annotations" in data and "images" in data:
         return list(Coco(path).samples())
@@ -69,7 +77,7 @@ def _images(data, path):
     if kind == "mmpose":
         entries = data if isinstance(data, list) else data.get("instances", data.get("instance_info"))
         if entries and isinstance(entries[0], dict) and "instances" in entries[0]:  # a video: one entry per frame
-            frames = [(get(e, "frame_id", path), get(e, "instances", path, list)) for e in entries]
+            frames = [(get(e, "frame_id", path, int | str), get(e, "instances", path, list)) for e in entries]
             return [(f"{path.stem}/{frame}", COCO_17, [_mmpose(p, path) for p in people]) for frame, people in frames]
         return [(path.stem, COCO_17, [_mmpose(p, path) for p in entries])]
     if kind == "coco results":
@@ -88,7 +96,12 @@ def _openpose(person, path):
         raise InputError(f'"pose_keypoints_2d" has {len(table)} numbers, expected 75 (BODY_25) or 54 (COCO-18)', path)
     table = table.reshape(-1, 3)
     who = person.get("person_id", [-1])
-    return skeleton, (table[:, :2], table[:, 2], None, who[0] if isinstance(who, list) and who else -1)
+    return skeleton, (table[:, :2], table[:, 2], None, _id(who[0] if isinstance(who, list) and who else who))
+
+
+def _id(value):
+    """An id of a source: a whole number or a text, else -1, as for somebody without."""
+    return value if isinstance(value, int | str) and not isinstance(value, bool) else -1
 
 
 def _body(points, where):
@@ -101,7 +114,7 @@ def _mmpose(person, path):
     points = _body(numbers(get(person, "keypoints", path), (None, 2), "keypoints", path), path)
     scores = _body(numbers(get(person, "keypoint_scores", path), (None,), "keypoint_scores", path), path)
     box = numbers(person["bbox"], (4,), "bbox", path, flat=True) if person.get("bbox") is not None else None
-    return points, scores, box, person.get("instance_id", -1)
+    return points, scores, box, _id(person.get("instance_id"))
 
 
 def _result(entry, path):
@@ -111,7 +124,7 @@ def _result(entry, path):
     table = _body(table.reshape(-1, 3), path)
     box = entry.get("bbox", entry.get("box"))
     box = None if box is None else numbers(box, (4,), "bbox", path)
-    return table[:, :2], table[:, 2], None if box is None else np.r_[box[:2], box[:2] + box[2:]], entry.get("id", -1)
+    return table[:, :2], table[:, 2], None if box is None else np.r_[box[:2], box[:2] + box[2:]], _id(entry.get("id"))
 
 
 def _sample(name, skeleton, people, size):

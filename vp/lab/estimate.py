@@ -9,11 +9,12 @@ of the people instead of 85 to 99.6 % and lowers MRPE_z by 12 to 23 % against on
 import json
 import math
 import sys
+import warnings
 from dataclasses import dataclass
 
 import torch
 
-from vp.atomic import write_atomic
+from vp.atomic import check_outputs, write_atomic
 from vp.camera import fit_transform, rescale
 from vp.errors import InputError
 from vp.lab import guess_camera, models
@@ -292,16 +293,19 @@ def main(source, out=None, camera=None, focal=None, pitch=None, height=None, wei
     for name, value, low, high in (("--focal", focal, 1.0, 1e6), ("--pitch", pitch, -89.0, 89.0), ("--height", height, 1.0, 1e6)):
         if value is not None and not low <= value <= high:
             raise InputError(f"{value:g}", name, f"between {low:g} and {high:g}")
-    given = None if camera is None else guess_camera.read_camera(camera)
+    check_outputs({"--out": out, "--picture": picture, "--html": page}, (source, photo, camera, weights))
+    given, told = (None, []) if camera is None else _told(camera)
     if given is not None and focal is not None:
         raise InputError("the camera file has a focal length", "--focal", "leave one of the two out")
     if given is not None and given[1] and (pitch is not None or height is not None):
         raise InputError("the camera file has pitch and height", "--pitch, --height", "leave them out")
-    samples = find_people(source, photo, size or (given[0].size if given and given[0].size != (0, 0) else None), image, detector)
+    fallback = given[0].size if given and given[0].size != (0, 0) else None
+    samples = find_people(source, photo, size and tuple(size), image, detector, fallback)
     trained = models.load(weights)
     entries, photos = [], []
     for i, sample in enumerate(samples):
         entries.append(estimate(trained, sample, given, focal, pitch, height, sample.image))
+        entries[-1]["warnings"] += told
         photos.append(sample.image)
         if len(samples) > 1:
             print(f"[{i + 1}/{len(samples)}] {entries[-1]['image']}", file=sys.stderr)
@@ -319,6 +323,14 @@ def main(source, out=None, camera=None, focal=None, pitch=None, height=None, wei
         if page:
             write_atomic(page, show.page(entries))
     return 0
+
+
+def _told(file):
+    """A camera file as `guess_camera.read_camera` gives it, and what was repaired in it."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        given = guess_camera.read_camera(file)
+    return given, [str(w.message) for w in said]
 
 
 def text(entry):

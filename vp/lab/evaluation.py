@@ -6,6 +6,7 @@ from itertools import islice
 
 import torch
 
+from vp.atomic import check_outputs
 from vp.errors import InputError
 from vp.lab import backbone as backbones
 from vp.lab import models, results, two_d
@@ -29,6 +30,7 @@ def main(dataset, root=None, cameras=None, agr="gt", noise="clean", weights=None
         raise InputError("AGR from images has the noise that it has", "--noise", "leave it out, or use --agr gt")
     if agr != "image" and backbone:
         raise InputError("AGR from ground truth needs no 2D network", "--backbone", "add --agr image")
+    check_outputs({"--out": out}, (weights, backbone))
     trained, eyes = models.load(weights), None
     if agr == "image":
         eyes = two_d_network(backbone, trained)

@@ -1,6 +1,5 @@
 """What `vp estimate` is given: keypoints of any detector and their photos, or photos alone and a network that finds people."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from vp.sample import Sample
 from vp.skeleton import COCO_17
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+KEYPOINTS = 20_000  # people and images of one call: more would take hours and gigabytes
 LARGEST = 80_000_000  # pixels of a photo: more is refused before it is decoded
 PERSON = 0.5  # least score of a person of torchvision's detector
 
@@ -20,28 +20,33 @@ def photo_size(path):
     """(width, height) of a photo from its header, nothing decoded; turned as EXIF says.  InputError: none, or too large."""
     from PIL import Image
 
+    from vp.data import photo as photos
+
     try:
-        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning), Image.open(path) as picture:
+        with photos.quiet(), Image.open(path) as picture:
             w, h = picture.size
-            turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            turned = picture.format != "TIFF" and picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # Pillow turns a TIFF by itself
     except Image.DecompressionBombError:
         raise InputError("the picture is too large", path, f"at most {LARGEST / 1e6:.0f} million pixels") from None
-    except (OSError, ValueError, SyntaxError):
+    except photos.UNREADABLE:
         raise InputError("not a readable picture", path) from None
     if w * h > LARGEST:
         raise InputError(f"a picture of {w} x {h}", path, f"at most {LARGEST / 1e6:.0f} million pixels")
     return (h, w) if turned else (w, h)
 
 
-def find_people(source, photo=None, size=None, image=None, detector="own"):
+def find_people(source, photo=None, size=None, image=None, detector="own", fallback=None):
     """Samples with 2D joints, each with `size` and, where it is at hand, `image`.  InputError: see the module.
 
-    source: keypoint file or folder, or a photo;  photo: a photo, or a folder of them named as the images are;  size: (w, h) px where
-    nothing else says it;  image: name or id of the one image that is wanted;  detector: "own" or "torchvision", for photos.
+    source: keypoint file or folder, or a photo;  photo: a photo, or a folder of them named as the images are;  size: (w, h) px;  image:
+    name or id of the one image that is wanted;  detector: "own" or "torchvision", for photos;  fallback: (w, h) px of an image of which
+    nothing else says it.
     """
     source = Path(source)
-    if not source.exists():
-        raise InputError("no such file", source, "keypoints (COCO, OpenPose or mmpose JSON) or a photo")
+    if not _exists(source):
+        raise InputError("no such file", str(source)[:200], "keypoints (COCO, OpenPose or mmpose JSON) or a photo")
+    if source.is_file() and source.suffix.lower() not in (".json", *PICTURES):
+        raise InputError("neither keypoints nor a photo", source, f"known are .json and {' '.join(PICTURES)}")
     if source.suffix.lower() in PICTURES:
         photo_size(source)
         samples = [detect(source, detector)]
@@ -55,32 +60,49 @@ def find_people(source, photo=None, size=None, image=None, detector="own"):
             raise InputError(f"no image {image}", source, f"there are {', '.join(n.rpartition('/')[2] for n in known[:5])}")
     if not samples:
         raise InputError("no image with people", source)
-    return [_complete(s, photo, size, len(samples)) for s in samples]
+    if sum(len(s) + 1 for s in samples) > KEYPOINTS:
+        what = f"{sum(map(len, samples))} people in {len(samples)} images"
+        raise InputError(what, source, f"at most {KEYPOINTS} at a time: choose one image with --image, or split the file")
+    return [_complete(s, photo, size, len(samples), fallback) for s in samples]
 
 
-def _complete(sample, photo, size, n):
+def _exists(path):
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def printable(text):
+    """A name from somebody's file as one short line that can be printed, drawn and written."""
+    text = "".join(c if c.isprintable() else "?" for c in str(text))
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def _complete(sample, photo, size, n, fallback=None):
     """The sample with its size and photo; InputError where sizes are missing or contradict."""
     found = sample.image
     if photo is not None:
         found = _photo_of(Path(photo), sample, n)
     of_photo = None if found is None else photo_size(found)
-    sizes = {"the keypoint file": sample.size, "the photo": of_photo}
+    sizes = {"the keypoint file": sample.size, "the photo": of_photo, "--size": size}
     known = {k: tuple(v) for k, v in sizes.items() if v is not None}
     if len(set(known.values())) > 1:
         said = ", ".join(f"{k} says {w} x {h}" for k, (w, h) in known.items())
         raise InputError(f"contradictory image sizes: {said}", sample.name)
-    final = next(iter(known.values()), size)
+    final = next(iter(known.values()), fallback)
     if final is None:
         raise InputError("the image size is not known", sample.name, "give --size WIDTH HEIGHT, --photo FILE or --camera FILE")
     if min(final) < 1 or max(final) > 100_000:
         raise InputError(f"an image of {final[0]} x {final[1]}", sample.name)
-    return replace(sample, size=tuple(final), image=None if found is None else str(found))
+    ids = tuple(printable(i) if isinstance(i, str) else i for i in sample.ids)
+    return replace(sample, name=printable(sample.name), ids=ids, size=tuple(final), image=None if found is None else str(found))
 
 
 def _photo_of(photo, sample, n):
     """The photo of a sample: the file itself, or the one of its name in the folder; None if the folder has none."""
-    if not photo.exists():
-        raise InputError("no such photo", photo)
+    if not _exists(photo):
+        raise InputError("no such photo", str(photo)[:200])
     if photo.is_file():
         if n > 1:
             raise InputError(f"one photo for {n} images", photo, "choose one with --image, or give a folder of photos")
@@ -105,7 +127,7 @@ def detect(photo, detector="own"):
     if not backbone.SHIPPED.is_file():
         hint = "give keypoints of any detector, or --detector torchvision"
         raise InputError("photos need a 2D network of our own, which is not shipped yet", photo, hint)
-    return two_d.detect(backbone.load().backbone, photo)
+    return two_d.detect(backbone.load().backbone, _pixels(photo), name=Path(photo).name)
 
 
 def torchvision_people(photo, load=None):
@@ -116,7 +138,7 @@ def torchvision_people(photo, load=None):
     """
     network = (load or _keypoint_rcnn)()
     with torch.no_grad():
-        found = network([_picture(photo)])[0]
+        found = network([_pixels(photo).float() / 255])[0]
     keep = found["scores"] >= PERSON
     points, heights = found["keypoints"][keep].double(), found["keypoints_scores"][keep].double()
     known = torch.ones_like(heights, dtype=torch.bool)
@@ -138,14 +160,15 @@ def _keypoint_rcnn():
         raise InputError(what, "--detector torchvision", "give keypoints of any detector instead") from None
 
 
-def _picture(photo):
-    """A photo (3, H, W), RGB in [0, 1], turned as EXIF says."""
+def _pixels(photo):
+    """A photo (3, H, W) uint8 RGB, turned as EXIF says."""
     import numpy as np
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from vp.data import photo as photos
 
     try:
-        with Image.open(photo) as picture:
-            rgb = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-    except (OSError, ValueError, SyntaxError):
-        raise InputError("not a readable picture", photo) from None
-    return torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
+        with photos.quiet(), Image.open(photo) as picture:
+            return torch.from_numpy(np.array(photos.rgb(picture))).permute(2, 0, 1)
+    except photos.UNREADABLE:
+        raise InputError("not a readable picture", photo, "damaged, cut off, or of an unknown kind") from None

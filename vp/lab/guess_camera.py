@@ -36,6 +36,7 @@ PRIOR_PITCH, PRIOR_HEIGHT = (5.0, 15.0), (1600.0, 0.45)  # degree, mean and s.d.
 POSTURE = {"standing": (0.0, 0.03), "stooping": (-0.10, 0.10)}  # logarithm of height / stature, mean and s.d.; ours
 OUTLIER = 0.1  # share of people who stand on something else, are children, or were taken for standing
 PITCHES = torch.arange(-30.0, 70.25, 0.5, dtype=torch.float64)  # degree
+FARTHEST = 1e8  # mm from the world's origin: 100 km
 HEIGHTS = torch.logspace(math.log10(200), 4, 200, dtype=torch.float64)  # mm
 
 
@@ -61,10 +62,12 @@ def exif_focal(photo, size):
     """Focal length px of a photo by its EXIF entry "35 mm equivalent" (36 mm x 24 mm, by the diagonal as CIPA says), or None."""
     from PIL import Image
 
+    from vp.data import photo as photos
+
     try:
-        with Image.open(photo) as picture:
+        with photos.quiet(), Image.open(photo) as picture:
             equivalent = float(picture.getexif().get_ifd(0x8769).get(0xA405) or 0)
-    except (OSError, ValueError, TypeError, ZeroDivisionError, SyntaxError, Image.DecompressionBombError):
+    except photos.UNREADABLE:
         return None
     if not 5 <= equivalent <= 1500:  # 0: unknown
         return None
@@ -99,12 +102,29 @@ def read_camera(text):
         name = camera_name(entry) if entry else ""
         if name not in cameras:
             raise InputError(f"no camera {entry or '(none named)'}", path, f"name one: {path}:{next(iter(cameras))}, ...")
-        return cameras[name][0], True
+        return plausible(cameras[name][0], path), True
     if entry:
         raise InputError("one camera only, nothing to choose", f"{path}:{entry}")
     if isinstance(data, dict) and "R" in data and "f" in data:
-        return Camera.from_dict(data, path), True
-    return _intrinsics(data, path), False
+        return plausible(Camera.from_dict(data, path), path), True
+    return plausible(_intrinsics(data, path), path), False
+
+
+def plausible(camera, where):
+    """The camera; InputError if no camera has such a focal length, principal point, position or lens."""
+    f, c, far = camera.f, camera.c, float(camera.centre.abs().max())
+    if max(camera.size) > 100_000:
+        raise InputError(f"a camera for images of {max(camera.size):.4g} px", where, "at most 100000")
+    longest = float(max(camera.size)) or 2 * float(c.abs().max())
+    if not bool(((f >= 0.01 * longest) & (f <= 1000 * longest)).all()) or float(f.max() / f.min()) > 10:
+        raise InputError(f"a focal length of {f[0]:.4g} x {f[1]:.4g} px at an image of {longest:.0f} px", where, "it cannot be right")
+    if not bool((c.abs() <= 3 * longest).all()):
+        raise InputError(f"a principal point at {c[0]:.4g}, {c[1]:.4g} px", where, f"far outside the image of {longest:.0f} px")
+    if not far <= FARTHEST:
+        raise InputError(f"a camera {far / 1e6:.4g} km from the origin", where, "lengths are in mm")
+    if camera.dist is not None and float(camera.dist.abs().max()) > 100:
+        raise InputError(f"a distortion coefficient of {float(camera.dist.abs().max()):.4g}", where, "it cannot be right")
+    return camera
 
 
 def _opencv_file(path):
@@ -143,7 +163,7 @@ def _intrinsics(data, path):
         dist = find("dist", "dist_coeffs", "distCoeffs", "distortion_coefficients", "distCoef")
         dist = np.zeros(0) if dist is None else np.asarray(dist, dtype=np.float64).ravel()
         size = [int(find(a, b, c) or 0) for a, b, c in (("image_width", "width", "w"), ("image_height", "height", "h"))]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise InputError('"K" must be 3 x 3 numbers, "dist" a row of numbers', path) from None
     if dist[5:].any():
         raise InputError(f"{len(dist)} distortion coefficients", path, "known are OpenCV's first five, k1 k2 p1 p2 k3")

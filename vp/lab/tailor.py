@@ -17,6 +17,7 @@ import numpy as np
 from vp.errors import InputError
 from vp.lab import models, study
 from vp.lab.evaluate import LEVELS, Calibration, measure
+from vp.lab.guess_camera import plausible
 from vp.lab.profiles import COMPACT, PLAN, resolve
 from vp.lab.second_stage import NOISE, CameraError, Course, Jointly, said, world
 from vp.lab.train import default_device, processes, train
@@ -255,7 +256,7 @@ def _plain(x):
 
 def main(camera, out, poses=("procedural",), profile="auto", weights=None, seed=0, view=None, pitch_error=0.0, resume=False):
     """`vp tailor`; exit code."""
-    one, device = read_camera(camera), default_device()
+    one, device = plausible(read_camera(camera), camera), default_device()
     start = models.load(weights, device)
     made, gain = make(one, out, poses, profile, start, seed, view and tuple(view), pitch_error, resume, device)
     if processes()[0] == 0:

@@ -32,6 +32,8 @@ def ahead(entry):
     """3D of an entry in the level frame ahead of its camera: joints (P, 15, 3) mm, NaN of people without; `Camera` in that frame."""
     keys = ("R", "t", "f", "c", "size", "dist")
     camera = Camera.from_dict({k: entry["camera"][k] for k in keys if k in entry["camera"]})
+    if not np.isfinite(plot.frustum(camera, 500.0)).all():  # a lens that cannot be inverted at the corners: drawn without its distortion
+        camera.dist = None
     batch = camera[None]
     frame = Frame.ahead(batch)
     rows = [p["joints_cam_mm"] or [[np.nan] * 3] * 15 for p in entry["people"]]
@@ -45,15 +47,17 @@ def read_photo(path, size):
     """The photo (h, w, 3) at most `DRAWN` px long, or None where there is none or it is too large to be drawn."""
     if path is None or size[0] * size[1] > LARGEST:
         return None
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from vp.data import photo as photos
 
     try:
-        with Image.open(path) as photo:
+        with photos.quiet(), Image.open(path) as photo:
             photo.draft("RGB", (DRAWN, DRAWN))
-            photo = ImageOps.exif_transpose(photo).convert("RGB")
+            photo = photos.rgb(photo)
             photo.thumbnail((DRAWN, DRAWN))
             return np.asarray(photo)
-    except (OSError, ValueError, SyntaxError):
+    except photos.UNREADABLE:
         return None
 
 
@@ -77,7 +81,7 @@ def picture(entries, photos=()):
 def _row(axes, entry, photo):
     image, side, top = axes
     size, people = entry["size"], entry["people"]
-    plot.image_axes(image, size, read_photo(photo, size), title=entry["image"].rpartition("/")[2])
+    plot.image_axes(image, size, read_photo(photo, size), title=entry["image"].rpartition("/")[2].replace("$", r"\$"))
     image.set_facecolor("#E5E7EB")
     joints, camera = ahead(entry)
     place = entry["camera"]
@@ -98,7 +102,7 @@ def _row(axes, entry, photo):
     side.set(xlim=(-0.5, width), ylim=(min(-0.3, float(known[:, 2].min()) - 0.2) if len(known) else -0.3,
                                        max(high + 0.4, place["height_mm"] / 1000 + 0.4, 2.3)))  # fmt: skip
     top.set(xlim=(-0.5, width), ylim=(-half, half))
-    step = max(1, round(width / 12))
+    step = max(1, round(max(width, half, side.get_ylim()[1]) / 12))  # whole metres
     for ax in (side, top):
         ax.set_xticks(np.arange(0, width, step))
     top.set_yticks(np.arange(-np.floor(half), half, step))
