@@ -324,3 +324,18 @@ def check_depth_interval(function):
         ({"z": 3000.0, "shares": [0.03, 0.04, 0.12]}, [3000 * 0.87, 3000 * 1.13]),
     ]
     return _check(function, cases, "mm")
+
+
+def check_verdict(function):
+    """15: function(lo, hi, threshold) -> 1 holds, -1 fails, 0 inconclusive, of the claim "greater than the threshold"."""
+    intervals = ((6, 8, 5, 1), (2, 4, 5, -1), (4, 7, 5, 0), (-9, -1, 0, -1), (-1, 9, 0, 0))
+    return _check(function, [({"lo": lo, "hi": hi, "threshold": t}, v) for lo, hi, t, v in intervals], "")
+
+
+def check_mean_and_sd(function):
+    """15: function(values, seeds) -> [mean of the seeds' means, their standard deviation (ddof 1)]; values, seeds (N,)."""
+    cases = [
+        ({"values": [1.0, 3.0, 7.0, 9.0], "seeds": [0, 0, 1, 1]}, [5.0, math.sqrt(18)]),
+        ({"values": [4.0, 10.0, 12.0, 14.0, 2.0], "seeds": [3, 7, 7, 7, 3]}, [7.5, math.sqrt(40.5)]),
+    ]
+    return _check(function, cases, "mm")

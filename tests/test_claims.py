@@ -182,6 +182,83 @@ def test_a_row_with_its_own_interval_is_enough():
     assert judge(Claim("c", "§1", "s", measured(), 9.0, ">"), rows).verdict == "inconclusive"
 
 
+HALF = {"budget": "half"}
+
+
+def trained(de, ren, seed=0, **where):
+    """Rows of DE and REN on ten scenes, with these mean errors in mm."""
+    scenes = np.linspace(-5, 5, 10)
+    sides = (("DE", de), ("REN", ren))
+    return rows_of(*({"method": m, "value": x, "per_scene": list(x + scenes), "seed": seed, **where} for m, x in sides))
+
+
+REN = Claim("ren", "§5.3", "REN errs less than DE", compared({"method": "REN"}, {"method": "DE"}, experiment="e"), 0.0, "<", "mm")
+
+
+@pytest.mark.parametrize(
+    ("half", "verdict"),
+    [((100.0, 110.0), "inconclusive"), ((100.0, 100.0), "inconclusive"), ((100.0, 99.0), "holds"), ((100.0, 40.0), "holds")],
+)
+def test_an_order_that_changes_with_the_budget_is_inconclusive(half, verdict):
+    rows = trained(100.0, 80.0, steps=1000) + trained(*half, steps=500, note=HALF)
+    v = judge(REN, rows)
+    assert v.verdict == verdict
+    assert v.effect.value == pytest.approx(-20.0)  # rows of half the budget are in no effect
+    assert v.effect.interval == pytest.approx((-20.0, -20.0))
+    assert (v.half != "") == (verdict == "inconclusive")
+    assert ("at half the budget" in v.cells()[3]) == (verdict == "inconclusive")
+
+
+def test_half_budgets_also_turn_fails_into_inconclusive_and_alone_prove_nothing():
+    rows = trained(80.0, 100.0, steps=1000)
+    assert judge(REN, rows).verdict == "fails"
+    assert judge(REN, rows + trained(100.0, 80.0, steps=500, note=HALF)).verdict == "inconclusive"
+    assert judge(REN, trained(100.0, 80.0, steps=500, note=HALF)).verdict == "not run"
+    assert judge(REN, rows + trained(100.0, 80.0, steps=500, note=HALF)[:1]).verdict == "fails"  # one side only: nothing to compare
+    within = Claim("w", "§1", "s", measured(method="REN"), (70.0, 90.0), "within", "mm")
+    both = trained(100.0, 80.0, steps=1000)
+    assert judge(within, both).verdict == "holds"
+    assert judge(within, both + trained(100.0, 95.0, steps=500, note=HALF)).verdict == "inconclusive"
+    with pytest.raises(InputError, match="marked as half the budget, but 1000 steps are not fewer than 1000"):
+        judge(REN, rows + trained(100.0, 80.0, steps=1000, note=HALF))
+
+
+def test_half_survives_the_way_through_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "ALL", {})
+    written = judge(REN, trained(100.0, 80.0, steps=1000) + trained(100.0, 110.0, steps=500, note=HALF))
+    (back,) = claims.verdicts(results.load(results.append(tmp_path / "r.jsonl", [written.row()])))
+    assert back.cells() == written.cells()
+    assert "the order changes: 10 [10, 10] mm at half the budget" in back.cells()[3]
+
+
+def test_rows_of_several_configurations_are_not_averaged():
+    grid = trained(100.0, 80.0, config="a") + trained(100.0, 180.0, config="b")
+    v = judge(REN, grid)
+    assert v.verdict == "inconclusive"
+    assert "several configurations" in v.effect.ours
+    one = Claim("m", "§1", "s", measured(method="REN"), 50.0, ">", "mm")
+    assert judge(one, grid).verdict == "inconclusive"
+    assert judge(one, trained(100.0, 80.0, config="a") + trained(100.0, 180.0, seed=1, config="b")).verdict == "holds"  # seeds differ
+
+
+def test_seeds_one_by_one(monkeypatch):
+    monkeypatch.setattr(claims, "ALL", {"ren": REN})
+    rows = trained(100.0, 80.0) + trained(100.0, 130.0, seed=1)
+    ((together, per),) = claims.by_seed(rows)
+    assert {s: v.verdict for s, v in per.items()} == {0: "holds", 1: "fails"}
+    assert together.verdict == "inconclusive"
+    assert claims.by_seed(trained(100.0, 80.0)) == []
+    other = trained(100.0, 80.0) + trained(100.0, 130.0, seed=1, poses="panoptic")
+    assert claims.by_seed(other) == [], "another source is no other seed"
+
+
+def test_the_order_of_rows_does_not_matter(monkeypatch):
+    monkeypatch.setattr(claims, "ALL", {"ren": REN})
+    rows = trained(100.0, 80.3) + trained(101.7, 99.1, seed=1) + trained(97.3, 60.2, seed=2)
+    first, second = (claims.verdicts(r)[0].effect for r in (rows, rows[::-1]))
+    assert (first.value, first.interval) == (second.value, second.interval)
+
+
 def test_compared_is_paired_by_scene_and_seed():
     hard = rng(1).normal(200, 50, 40)
     rows = []

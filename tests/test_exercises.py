@@ -14,6 +14,7 @@ import agr  # noqa: E402
 import backgrounds  # noqa: E402
 import benchmarks  # noqa: E402
 import camera_views  # noqa: E402
+import claims_ledger  # noqa: E402
 import depth_baselines  # noqa: E402
 import exercises  # noqa: E402
 import human_poses  # noqa: E402
@@ -58,6 +59,8 @@ CASES = {  # checker -> solution, plausible wrong answer
     "check_below": (benchmarks.below, lambda errors, threshold: [np.minimum(errors, threshold).mean(), (errors < threshold).mean()]),
     "check_on_map": (images_to_agr.on_map, lambda u, stride: u / stride),  # forgot where pixel centres are
     "check_pckh": (images_to_agr.pckh, lambda e, heads: (e <= heads[:, None] / 2)[np.isfinite(e)].mean()),  # forgot the missed
+    "check_verdict": (claims_ledger.verdict, lambda lo, hi, threshold: 1 if (lo + hi) / 2 > threshold else -1),  # never undecided
+    "check_mean_and_sd": (claims_ledger.mean_and_sd, lambda values, seeds: [values.mean(), values.std(ddof=1)]),  # scenes as if seeds
     "check_depth_of_child": (qualitative.depth_of_child, lambda z, stature, adult: z * stature / adult),  # the wrong way round
     "check_depth_interval": (  # shares added, not their squares
         qualitative.depth_interval, lambda z, shares: [z * (1 - shares.sum()), z * (1 + shares.sum())]

@@ -2,13 +2,20 @@
 
 import csv
 import hashlib
+import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from vp.errors import InputError
 from vp.lab import report, results
+from vp.lab.effects import bootstrap
+
+
+def rng():
+    return np.random.default_rng(0)
 
 
 def table1_rows():
@@ -32,7 +39,7 @@ def test_a_table_beside_the_papers_numbers(tmp_path, capsys):
     assert "16 rows" in capsys.readouterr().out
     lines = (tmp_path / "out" / "table1.md").read_text().splitlines()
     assert "| method | train | MuCo (green) mrpe_z (mm) | MuCo (augmented) mrpe_z (mm) |" in lines
-    assert "| TBS | green | 80.0 ± 2.8 (76.0) | 80.0 ± 2.8 (281.6) |" in lines  # sd of -2, 2 is 2.83
+    assert "| TBS | green | 80.0 ± 2.8 [78.0, 82.0] (76.0) | 80.0 ± 2.8 [78.0, 82.0] (281.6) |" in lines  # sd of -2, 2 is 2.83
     assert [x.split("|")[1:3] for x in lines if x.startswith("| T")] == [  # the paper's order
         [" TBS ", " green "], [" TBS ", " augmented "], [" TIF ", " green "], [" TIF ", " augmented "]
     ]  # fmt: skip
@@ -54,9 +61,66 @@ def test_twice_the_same_bytes_also_in_another_process_and_row_order(tmp_path):
     code = "import sys; from vp.lab import report; report.main([sys.argv[1]], sys.argv[2])"
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "b"), str(tmp_path / "second")], check=True, stdout=subprocess.DEVNULL)
     assert digest(tmp_path / "first") == digest(tmp_path / "second")
-    assert set(digest(tmp_path / "first")) == {"README.md", "claims.md", "table1.md", "table1.csv", "table1.png"}
+    assert set(digest(tmp_path / "first")) == {"README.md", "claims.md", "claims.svg", "table1.md", "table1.csv", "table1.png"}
     report.main([str(tmp_path / "a")], str(tmp_path / "first"), quiet=True)
     assert digest(tmp_path / "first") == digest(tmp_path / "second")
+
+
+def seeded(values, spread=None, **where):
+    """A row for each seed, of 40 scenes each (or without scenes)."""
+    for seed, v in enumerate(values):
+        scenes = {} if spread is None else {"per_scene": list(v + np.linspace(-spread, spread, 40))}
+        yield results.row("x", "mrpe_z", v, "mm", (v - 1, v + 1), seed=seed, n=40, time=f"2026-01-0{seed + 1}", **scenes, **where)
+
+
+def test_several_seeds_are_a_mean_a_deviation_and_an_interval_over_seeds_then_scenes():
+    (alone,) = report.summarise(list(seeded([100.0], 8.0)))
+    assert (alone["sd"], alone["lo"], alone["hi"], alone["seeds"]) == (None, 99.0, 101.0, 1)  # its own
+    values = [100.0, 104.0, 114.0]
+    (cell,) = report.summarise(list(seeded(values, 8.0)))
+    assert (cell["seeds"], cell["n"]) == (3, 120)
+    assert cell["value"] == pytest.approx(106.0)
+    assert cell["sd"] == pytest.approx(np.std(values, ddof=1))
+    rows = list(seeded(values, 8.0))
+    people, scenes = [x for r in rows for x in r["per_scene"]], [f"{i:06d}" for _ in rows for i in range(40)]
+    want = bootstrap(people, scenes, np.repeat([0, 1, 2], 40), rng())
+    assert (cell["lo"], cell["hi"]) == pytest.approx(want)
+    assert cell["hi"] - cell["lo"] > 8, "seeds outermost: three trainings differ more than their scenes tell"
+    (bare,) = report.summarise(list(seeded(values)))
+    assert (bare["lo"], bare["hi"]) == pytest.approx(bootstrap(values, None, [0, 1, 2], rng()))
+    assert (bare["lo"], bare["hi"]) == (100.0, 114.0)  # the least and the greatest three of three
+    assert "106.0 ± 7.2 [100.0, 114.0]" in report.table([bare])
+    (broken,) = report.summarise(list(seeded([100.0, math.nan])))
+    assert (broken["lo"], broken["hi"]) == (None, None)
+
+
+def test_rows_of_several_machines_make_the_report_of_one_folder(tmp_path):
+    rows = [r for m, shift in (("DE", 0.0), ("REN", -9.0)) for r in seeded([100.0 + shift, 104.3 + shift, 99.1 + shift], 8.0, method=m)]
+    results.append(tmp_path / "one" / "rows.jsonl", rows)
+    for seed, machine in ((0, "a"), (1, "b"), (2, "b")):
+        results.append(tmp_path / machine / f"seed{seed}" / "rows.jsonl", [r for r in rows if r["seed"] == seed])
+    again = [{**r, "time": "2025-01-01", "value": 1.0, "device": "other"} for r in rows[:2]]  # an older run of the same measurements
+    results.append(tmp_path / "c" / "rows.jsonl", [rows[2], *again])
+    folders = {n: [str(tmp_path / x) for x in n] for n in (("one",), ("a", "b"), ("b", "a"), ("c", "b", "a"), ("a", "one", "b", "c"))}
+    for names, given in folders.items():
+        report.main(given, str(tmp_path / "-".join(("out", *names))), quiet=True)
+    digests = {names: digest(tmp_path / "-".join(("out", *names))) for names in folders}
+    assert [n for n, d in digests.items() if d != digests["one",]] == []
+    with (tmp_path / "out-one" / "x.csv").open() as f:
+        assert {(c["seeds"], c["n"]) for c in csv.DictReader(f)} == {("3", "120")}
+
+
+def test_of_two_rows_of_the_same_second_always_the_same_counts(tmp_path):
+    twins = [{**r, "value": v} for r, v in zip([*seeded([1.0])] * 2, (1.0, 2.0))]
+    for name, r in zip("ab", twins):
+        results.append(tmp_path / name / "r.jsonl", [r])
+    got = [[r["value"] for r in results.load(tmp_path / a, tmp_path / b)] for a, b in ("ab", "ba")]
+    assert got == [[2.0], [2.0]]
+
+
+def test_half_the_budget_is_a_line_of_its_own():
+    rows = [*seeded([100.0], steps=800), *seeded([120.0], steps=400, note={"budget": "half"})]
+    assert [(c["steps"], c["value"], c["seeds"]) for c in report.summarise(rows)] == [(400, 120.0, 1), (800, 100.0, 1)]
 
 
 def test_sources_profiles_and_budgets_stand_in_different_lines():
@@ -201,4 +265,4 @@ def test_a_bad_row_is_one_line_on_the_command_line(tmp_path, capsys, bad):
 def test_names_of_experiments_make_safe_file_names(tmp_path):
     results.append(tmp_path / "r.jsonl", [results.row("../a b/c", "m", 1.0)])
     report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".._a_b_c.csv", ".._a_b_c.md", "README.md", "claims.md"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".._a_b_c.csv", ".._a_b_c.md", "README.md", "claims.md", "claims.svg"]

@@ -1,10 +1,12 @@
 """Claims: sentences of the paper (or ours) as tests on rows, each with a threshold that is committed before the run.
 
 A verdict is `holds`, `fails`, `inconclusive` (the 95 % interval contains the threshold, or there is none although the number comes from a
-sample) or `not run` (only where data are missing).  Intervals are bootstrapped over scenes, seeds outermost; one seed reads "holds (1
-seed)".  Quantities that are computed and not sampled (geometry) have no interval and no seed: they stand as they are.
+sample, or the order changes between half and full budget) or `not run` (only where data are missing).  Intervals are bootstrapped over
+scenes, seeds outermost; one seed reads "holds (1 seed)".  Quantities that are computed and not sampled (geometry) have no interval and no
+seed: they stand as they are.
 
-Here: verdicts and the ledger.  `vp.lab.effects`: Claim, Effect and the numbers.  `vp.lab.statements`: the sentences.
+Here: verdicts and their table.  `vp.lab.effects`: Claim, Effect and the numbers.  `vp.lab.statements`: the sentences.  `vp.lab.ledger`:
+the paper's statements, each with the claims that test it.
 """
 
 import html
@@ -13,11 +15,11 @@ from dataclasses import dataclass
 
 from vp.errors import InputError
 from vp.lab import results
-from vp.lab.effects import Claim, Effect, bootstrap, compared, measured, number, paired_difference, quantity, select
+from vp.lab.effects import Claim, Effect, bootstrap, budget, compared, measured, number, paired_difference, quantity, select
 from vp.lab.statements import ALL, GEOMETRY
 
 __all__ = [
-    "ALL", "GEOMETRY", "VERDICTS", "Claim", "ClaimsTable", "Effect", "Verdict", "bootstrap", "claims_table", "compared", "judge",
+    "ALL", "GEOMETRY", "VERDICTS", "Claim", "ClaimsTable", "Effect", "Verdict", "bootstrap", "by_seed", "claims_table", "compared", "judge",
     "markdown", "measured", "number", "paired_difference", "quantity", "select", "summary", "verdicts",
 ]  # fmt: skip
 
@@ -26,11 +28,12 @@ HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = VERDICTS = ("holds", "fails", "inconclusiv
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on rows: one of VERDICTS, and the effect (None when not run)."""
+    """A claim judged on rows: one of VERDICTS, the effect (None when not run), and that at half the budget if it changes the order."""
 
     claim: Claim
     verdict: str
     effect: Effect | None = None
+    half: str = ""
 
     @property
     def label(self):
@@ -45,7 +48,7 @@ class Verdict:
         used = {k: ", ".join(map(str, e.names(k))) or None for k in ("profile", "poses", "cameras", "images")}
         seeds = e.names("seed")
         used["seed"] = seeds[0] if len(seeds) == 1 else None
-        note = {**note, "ours": e.ours}
+        note = {**note, "ours": e.ours, **({"half": self.half} if self.half else {})}
         return results.row("claim", c.id, e.value, c.unit, e.interval, n=e.n, method=self.verdict, note=note, **{**used, **columns})
 
     def cells(self):
@@ -54,7 +57,7 @@ class Verdict:
         sentence = f"{c.sentence} ({c.anchor})" + (f" {c.why}" if c.why and self.verdict in (FAILS, INCONCLUSIVE) else "")
         if e is None:
             return sentence, c.paper or "–", "–", f"claimed {c.demand}", self.label, "–"
-        effect = f"{quantity(e.value, e.interval, c.unit)}, claimed {c.demand}"
+        effect = f"{quantity(e.value, e.interval, c.unit)}, claimed {c.demand}" + (f"; {self.half}" if self.half else "")
         data = ", ".join([*e.names("poses", "cameras", "images"), *e.names("profile")])
         return sentence, c.paper or "–", e.ours or "–", effect, self.label, data or "–"
 
@@ -103,34 +106,74 @@ claims_table = ClaimsTable
 
 
 def judge(claim, rows):
-    """The Verdict of one claim on rows (as `results.load` gives them): the whole interval must lie on the claimed side."""
-    e = claim.effect(rows)
+    """The Verdict of one claim on rows (as `results.load` gives them): the whole interval must lie on the claimed side.
+
+    Where there are rows of half the budget (`effects.budget`) and their effect lies on the other side of the threshold than that of the
+    full one, the order changes with the budget: inconclusive.  InputError for such rows that do not have fewer steps.
+    """
+    full, halves = budget(rows), budget(rows, half=True)
+    e = claim.effect(full)
     if e is None:
         return Verdict(claim, NOT_RUN)
     if math.isnan(e.value) or (claim.sampled and e.interval is None):
         return Verdict(claim, INCONCLUSIVE, e)
     lo, hi = e.interval or (e.value, e.value)
     low, high = {"<": (-math.inf, claim.threshold), ">": (claim.threshold, math.inf), "within": claim.threshold}[claim.direction]
-    inside = low <= lo and hi <= high if claim.direction == "within" else low < lo and hi < high
-    outside = hi < low or lo > high or (lo == hi and not inside)
-    return Verdict(claim, HOLDS if inside else FAILS if outside else INCONCLUSIVE, e)
+
+    def inside(lo, hi):
+        return low <= lo and hi <= high if claim.direction == "within" else low < lo and hi < high
+
+    outside = hi < low or lo > high or (lo == hi and not inside(lo, hi))
+    half = claim.effect([{**r, "note": None} for r in halves])
+    if half and not math.isnan(half.value):
+        _fewer(half.rows, e.rows)
+        if inside(half.value, half.value) != inside(e.value, e.value):
+            changed = f"the order changes: {quantity(half.value, half.interval, claim.unit)} at half the budget"
+            return Verdict(claim, INCONCLUSIVE, e, changed)
+    return Verdict(claim, HOLDS if inside(lo, hi) else FAILS if outside else INCONCLUSIVE, e)
+
+
+def _fewer(half, full):
+    """InputError if rows that are marked as half the budget have as many steps as those of the full one."""
+    most = [max((r["steps"] or 0 for r in rows), default=0) for rows in (half, full)]
+    if all(most) and most[0] >= most[1]:
+        what = f"marked as half the budget, but {most[0]} steps are not fewer than {most[1]}"
+        raise InputError(what, f"rows of {half[0]['experiment']!r}", 'the note {"budget": "half"} is for trainings of half the steps')
 
 
 def verdicts(rows):
     """Every claim judged anew on rows: once per profile and data source for which there are rows, else once as "not run".
 
     Seeds and machines are pooled, sources never: numbers on the virtual world are not mixed with those on real data.  Verdict rows of
-    claims that only a notebook knows are shown as they were written.
+    claims that only a notebook knows are shown as they were written.  The order of the rows does not matter.
     """
-    groups = {}
-    for r in rows:
-        groups.setdefault(tuple(r[c] or "" for c in ("profile", "poses", "cameras", "images")), []).append(r)
+    groups = grouped(rows)
     out = []
     for claim in ALL.values():
-        judged = [v for g in sorted(groups) if (v := judge(claim, groups[g])).verdict != NOT_RUN]
+        judged = [v for g in groups if (v := judge(claim, g)).verdict != NOT_RUN]
         out += judged or [Verdict(claim, NOT_RUN)]
     own = [r for r in select(rows, experiment="claim") if r["metric"] not in ALL and r["method"] in VERDICTS]
     return out + [_read_back(r) for r in sorted(own, key=lambda r: (r["metric"], r["profile"] or "", str(r["seed"])))]
+
+
+def by_seed(rows):
+    """[(Verdict on all seeds, {seed: Verdict on that seed alone})] of the claims with rows of several seeds."""
+    out = []
+    for claim in ALL.values():
+        for g in grouped(rows):
+            together = judge(claim, g)
+            seeds = together.effect.names("seed") if together.effect else ()
+            if len(seeds) > 1:
+                out.append((together, {s: judge(claim, [r for r in g if r["seed"] == s]) for s in seeds}))
+    return out
+
+
+def grouped(rows):
+    """Rows in lists, one for each profile and data source, sorted: what may be averaged stands in one list."""
+    groups = {}
+    for r in results.ordered(rows):
+        groups.setdefault(tuple(r[c] or "" for c in ("profile", "poses", "cameras", "images")), []).append(r)
+    return [groups[g] for g in sorted(groups)]
 
 
 def _read_back(r):
@@ -139,15 +182,15 @@ def _read_back(r):
     if not isinstance(r["note"], dict):
         raise InputError("not a verdict (its note must hold the sentence, its anchor, threshold and direction)", where)
     note = {k: tuple(v) if isinstance(v, list) else v for k, v in r["note"].items()}
-    ours = note.pop("ours", "")
+    ours, half = note.pop("ours", ""), note.pop("half", "")
     try:
         claim = Claim(r["metric"], effect=None, unit=r["unit"] or "", **note)
-        if not isinstance(ours, str):
-            raise TypeError("ours is text")
+        if not isinstance(ours, str) or not isinstance(half, str):
+            raise TypeError("ours and half are text")
     except (TypeError, ValueError) as error:
         raise InputError(f"not a verdict ({error})", where) from None
     e = Effect(r["value"], None if r["lo"] is None else (r["lo"], r["hi"]), r["n"] or 0, (r,), ours)
-    return Verdict(claim, r["method"], None if r["method"] == NOT_RUN else e)
+    return Verdict(claim, r["method"], None if r["method"] == NOT_RUN else e, half)
 
 
 def summary(rows):

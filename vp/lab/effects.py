@@ -8,17 +8,22 @@ from numbers import Real
 import numpy as np
 
 from vp.errors import InputError
+from vp.lab import results
+
+_ONE = tuple(c for c in results.IDENTITY if c not in ("notebook", "config", "steps", "samples_seen"))  # of a claim's rows, each once
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What rows say: value, 95 % interval (lo, hi) or None, people averaged, the rows used, the numbers behind it in words."""
+    """What rows say: value, 95 % interval (lo, hi) or None, people averaged, the rows used, the numbers behind it in words; reference:
+    of a difference a − b, the mean of b (else NaN)."""
 
     value: float
     interval: tuple | None = None
     n: int = 0
     rows: tuple = ()
     ours: str = ""
+    reference: float = math.nan
 
     def names(self, *columns):
         """The distinct values of these columns in the rows used, sorted, empty ones left out."""
@@ -66,15 +71,17 @@ class Claim:
 
 
 def measured(**where):
-    """Effect of a claim on one number: the mean over seeds of the rows with these column values."""
+    """Effect of a claim on one number: the mean over seeds of the rows with these column values (rows of half the budget left out)."""
 
     def effect(rows):
-        found = select(rows, **where)
+        found = select(budget(rows), **where)
         if not found:
             return None
+        if _several(found):
+            return Effect(math.nan, rows=tuple(found), ours=SEVERAL)
         value, interval = float(np.mean([r["value"] for r in found])), None
         if all(r["per_scene"] for r in found):
-            interval = bootstrap(*_stack(found), np.random.default_rng(0))
+            interval = bootstrap(*stack(found), np.random.default_rng(0))
         elif len(found) == 1 and found[0]["lo"] is not None:
             interval = found[0]["lo"], found[0]["hi"]
         return Effect(value, interval, sum(r["n"] or 0 for r in found), tuple(found), quantity(value, None, found[0]["unit"]))
@@ -83,27 +90,30 @@ def measured(**where):
 
 
 def compared(a, b, ratio=False, **where):
-    """Effect of a claim on two numbers: a − b (or a / b), paired by scene and seed.
+    """Effect of a claim on two numbers: a − b (or a / b), paired by scene and seed; rows of half the budget are left out.
 
     a, b: column values that tell the two sides apart, e.g. {"method": "REN"};  where: those that both have.
     """
     free = [c for c in ("seed", "method", "train", "test", "metric") if c not in {*a, *b}]
 
     def effect(rows):
-        sides = [{tuple(r[c] for c in free): r for r in select(rows, **where, **side)} for side in (a, b)]
+        found = [select(budget(rows), **where, **side) for side in (a, b)]
+        if all(found) and any(map(_several, found)):
+            return Effect(math.nan, rows=tuple(found[0] + found[1]), ours=SEVERAL)
+        sides = [{tuple(r[c] for c in free): r for r in some} for some in found]
         left, right = ([side[k] for k in sides[0] if k in sides[1]] for side in sides)
         if not left:
             return None
         means, interval = [float(np.mean([r["value"] for r in side])) for side in (left, right)], None
         if all(r["per_scene"] for r in left + right):
-            (x, clusters, seeds), (y, others, _) = _stack(left), _stack(right)
+            (x, clusters, seeds), (y, others, _) = stack(left), stack(right)
             if not np.array_equal(clusters, others):
                 line = getattr(left[0], "where", None)
                 raise InputError(f"{a} and {b} were not measured on the same scenes: they cannot be paired", line)
             interval = paired_difference(x, y, clusters, seeds, np.random.default_rng(0), ratio)[1]
         value = means[0] / means[1] if ratio else means[0] - means[1]
         ours = f"{number(means[0])} against {number(means[1])} {left[0]['unit'] or ''}".strip()
-        return Effect(value, interval, sum(r["n"] or 0 for r in left), tuple(left + right), ours)
+        return Effect(value, interval, sum(r["n"] or 0 for r in left), tuple(left + right), ours, math.nan if ratio else means[1])
 
     return effect
 
@@ -111,6 +121,23 @@ def compared(a, b, ratio=False, **where):
 def select(rows, **where):
     """Rows whose columns have the given values."""
     return [r for r in rows if all(r[c] == v for c, v in where.items())]
+
+
+def budget(rows, half=False):
+    """The rows of the full budget, or those of half of it.
+
+    A training that is repeated with half its steps writes the same rows again, with these steps and the note {"budget": "half"}.  They
+    count in no effect; a claim whose order they turn round is inconclusive (`claims.judge`).
+    """
+    return [r for r in rows if (isinstance(r["note"], dict) and r["note"].get("budget") == "half") == half]
+
+
+SEVERAL = "rows of several configurations, which cannot be told apart"
+
+
+def _several(rows):
+    """Whether a measurement is there twice, in two configurations (of a grid, of two versions): then no mean and no pair means anything."""
+    return len({tuple(r[c] for c in _ONE) for r in rows}) < len({tuple(r[c] for c in results.IDENTITY) for r in rows})
 
 
 def bootstrap(values, clusters, seeds, rng, draws=2000, statistic=None):
@@ -157,7 +184,7 @@ def paired_difference(a, b, clusters, seeds, rng, ratio=False):
     return float(statistic(mean)), bootstrap(ab, clusters, seeds, rng, statistic=statistic)
 
 
-def _stack(rows):
+def stack(rows):
     """per_scene of several rows as values, clusters, seeds (N,)."""
     values = np.concatenate([np.asarray(r["per_scene"], dtype=float) for r in rows])
     clusters = np.concatenate([np.asarray(r["clusters"] or [f"{i:06d}" for i in range(len(r["per_scene"]))]) for r in rows])

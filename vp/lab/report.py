@@ -1,7 +1,7 @@
 """`vp report`: tables (Markdown, CSV), figures (PNG) and the claims ledger, rebuilt from rows alone and byte for byte the same each time.
 
 One table per experiment: a line per method and training set, a column per test set and metric, the paper's number beside ours where it has
-one.  Numbers from different profiles, data sources or budgets stand in different lines; seeds are averaged.
+one.  Numbers from different profiles, data sources or budgets stand in different lines; seeds are averaged, wherever they were run.
 """
 
 import csv
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vp.lab import claims, results
+from vp.lab import claims, ledger, results
+from vp.lab.effects import stack
 
 LINE = ("method", "train", "profile", "poses", "cameras", "images", "steps", "config")  # what makes a line of a table
 CELL = ("test", "metric", "unit")  # what makes a column
@@ -23,17 +24,20 @@ CSV_COLUMNS = ("experiment", *LINE, *CELL, "value", "sd", "lo", "hi", "seeds", "
 
 
 def main(rows=(), out=None, quiet=False):
-    """Write tables, figures, README.md and claims.md into folder `out`; returns the exit code.
+    """Write tables, figures and README.md into folder `out`, claims.md and claims.svg too; returns the exit code.
 
-    rows: files or folders of rows (default results/);  out: default figures/results/.  InputError as of `results.load`.
+    rows: files or folders of rows (default results/);  out: default figures/results/, with the claims in figures/ and, from the default
+    rows, their summary in the repository's README.md.  InputError as of `results.load`.
     """
-    out = Path(out or results.ROOT / "figures" / "results")
+    home = results.ROOT / "figures"
+    readme = None if rows or out else ledger.README
+    out, at = (Path(out), Path(out)) if out else (home / "results", home)
     source = [str(r) for r in rows] or [str(results.ROOT / "results")]
-    rows = results.load(*source)
+    rows = results.ordered(results.load(*source))
     if not rows:
         print("no rows found: run notebooks first (vp reproduce), or name files or folders with --rows")
         return 0
-    ledger = claims.claims_table(claims.verdicts(rows))  # may refuse a row: before anything is written
+    verdicts = claims.verdicts(rows)  # may refuse a row: before anything is written
     out.mkdir(parents=True, exist_ok=True)
     known = [p["table"] for p in results.paper()]
     experiments = _ordered({r["experiment"] for r in rows} - {"claim"}, known)
@@ -50,29 +54,36 @@ def main(rows=(), out=None, quiet=False):
             index.append(f"\n![{experiment}: each number of the table as a point]({name}.png)\n")
         else:
             (out / f"{name}.png").unlink(missing_ok=True)
-    results.write_atomic(out / "claims.md", f"# Claims\n\n{ledger._repr_markdown_()}")
-    index.append(f"\n## Claims\n\n{ledger.counts}: [claims.md](claims.md)\n")
+    said = ledger.counts(ledger.write(rows, at, readme, verdicts))
+    index.append(f"\n## Claims\n\n{said}: [claims.md]({'' if at == out else '../'}claims.md)\n")
     results.write_atomic(out / "README.md", "".join(index))
     if not quiet:
-        print(f"{len(rows)} rows from {', '.join(source)}, {ledger.counts}; tables and figures in {out}")
+        print(f"{len(rows)} rows from {', '.join(source)}, {said}; tables and figures in {out}")
     return 0
 
 
 def summarise(rows):
-    """Rows of one experiment -> cells: dicts of CSV_COLUMNS, seeds averaged (sd over seeds, or the interval of a single row), sorted."""
+    """Rows of one experiment -> cells: dicts of CSV_COLUMNS, sorted.
+
+    Of several seeds: the mean, the standard deviation over seeds, and a 95 % interval that draws seeds first, then scenes where the rows
+    have them.  Of one: its own interval.
+    """
     groups = {}
-    for r in rows:
+    for r in results.ordered(rows):
         groups.setdefault(tuple(r[c] or "" for c in (*LINE, *CELL)), []).append(r)
     printed = results.paper(rows[0]["experiment"]) if rows else []
     cells = []
     for key, same in groups.items():
         cell = dict(zip((*LINE, *CELL), key))
-        values = np.array([r["value"] for r in same], dtype=float)
-        alone = same[0] if len(same) == 1 else {"lo": None, "hi": None}
-        sd = float(values.std(ddof=1)) if len(same) > 1 else None
+        seeds = {}
+        for r in same:
+            seeds.setdefault(r["seed"], []).append(r["value"])
+        values = np.array([np.mean(v) for v in seeds.values()], dtype=float)
+        sd = float(values.std(ddof=1)) if len(values) > 1 else None
+        lo, hi = _interval(same) if len(same) > 1 else (same[0]["lo"], same[0]["hi"])
         cells.append({
-            "experiment": same[0]["experiment"], **cell, "value": float(values.mean()), "sd": sd, "lo": alone["lo"], "hi": alone["hi"],
-            "seeds": len(same), "n": sum(r["n"] or 0 for r in same), "paper": _paper(cell, printed),
+            "experiment": same[0]["experiment"], **cell, "value": float(values.mean()), "sd": sd, "lo": lo, "hi": hi,
+            "seeds": len(seeds), "n": sum(r["n"] or 0 for r in same), "paper": _paper(cell, printed),
         })  # fmt: skip
     lines, columns = [p["row"] for p in printed], [p["column"] for p in printed]
 
@@ -81,6 +92,18 @@ def summarise(rows):
         return line, [_natural(cell[c]) for c in LINE], _index(columns, cell["test"]), [_natural(cell[c]) for c in CELL]
 
     return sorted(cells, key=place)
+
+
+def _interval(same):
+    """95 % interval (lo, hi) of the mean of rows of several seeds: seeds are drawn, then scenes where every row has them."""
+    if any(math.isnan(r["value"]) for r in same):
+        return None, None
+    rng = np.random.default_rng(0)
+    if all(r["per_scene"] for r in same):
+        found = claims.bootstrap(*stack(same), rng)
+    else:
+        found = claims.bootstrap([r["value"] for r in same], None, [-1 if r["seed"] is None else r["seed"] for r in same], rng)
+    return found or (None, None)
 
 
 def table(cells):
@@ -195,7 +218,7 @@ def _spread(c):
 
 
 def _cell(c):
-    """73.3 ± 1.2 (76.0): mean over seeds, their deviation or the interval, the paper's number."""
+    """73.3 ± 1.2 [71.0, 75.6] (76.0): mean over seeds, their deviation, the interval, the paper's number."""
     if c is None:
         return "–"
     places = 1 if c["unit"] in ("mm", "%") and not (0 < abs(c["value"]) < 0.1) else None
@@ -203,7 +226,8 @@ def _cell(c):
     def show(x):
         return claims.number(x) if places is None or math.isnan(x) else f"{x:.{places}f}"
 
-    spread = f" ± {show(c['sd'])}" if c["sd"] is not None else f" [{show(c['lo'])}, {show(c['hi'])}]" if c["lo"] is not None else ""
+    spread = f" ± {show(c['sd'])}" if c["sd"] is not None else ""
+    spread += f" [{show(c['lo'])}, {show(c['hi'])}]" if c["lo"] is not None else ""
     return show(c["value"]) + spread + (f" ({show(c['paper'])})" if c["paper"] is not None else "")
 
 

@@ -100,9 +100,14 @@ def load(*paths):
         for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
             for r in _read(file):
                 i = _part(r, IDENTITY)
-                if i not in newest or (r["time"] or "") >= (newest[i]["time"] or ""):
+                if i not in newest or _age(r) >= _age(newest[i]):
                     newest[i] = r
     return list(newest.values())
+
+
+def ordered(rows):
+    """The rows in an order that does not depend on the files they came from."""
+    return sorted(rows, key=lambda r: [str(x) for x in _part(r, IDENTITY)])
 
 
 def frame(rows):
@@ -237,6 +242,10 @@ def _line(r):
 
     kept = {c: strict(v) for c, v in r.items() if v is not None}
     return json.dumps(kept, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _age(r):
+    return r["time"] or "", _line(r)  # of the same second: always the same one of two
 
 
 def _part(r, columns):
