@@ -310,6 +310,19 @@ def check_pckh(function):
     return _check(function, cases, "")
 
 
+def check_interaction(function):
+    """11: function(a) -> mm by which being told the camera lowers the error more in 3D than in 2D; a (2, 2) mm: 2D, 3D; not told, told."""
+    tables = np.array([[400.0, 380.0], [360.0, 210.0]]), np.array([[300.0, 200.0], [250.0, 190.0]])
+    return _check(function, [({"a": a}, a[1, 0] - a[1, 1] - a[0, 0] + a[0, 1]) for a in tables], "mm")
+
+
+def check_on_floor(function):
+    """11: function(h, f, v, s) -> [depth, its standard deviation] mm of feet seen v px (s.d. s px) below the middle, by a camera at height
+    h mm that looks horizontally, with a focal length of f px."""
+    cases = ((1600.0, 1400.0, 500.0, 2.0), (1200.0, 1000.0, 150.0, 3.0))
+    return _check(function, [({"h": h, "f": f, "v": v, "s": s}, [h * f / v, h * f * s / v**2]) for h, f, v, s in cases], "mm")
+
+
 def check_depth_of_child(function):
     """13: function(z, stature, adult) -> depth mm at which a method that takes everybody for `adult` mm tall puts somebody `stature` mm
     tall who stands at z mm."""

@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "notebooks"), str(ROOT / "notebooks" / "solutions")]
+import ablations  # noqa: E402
 import agr  # noqa: E402
 import backgrounds  # noqa: E402
 import benchmarks  # noqa: E402
@@ -57,6 +58,8 @@ CASES = {  # checker -> solution, plausible wrong answer
     ),
     "check_pck_all": (benchmarks.pck_all, lambda errors, missed: (errors < 150).mean()),  # forgot the missed
     "check_below": (benchmarks.below, lambda errors, threshold: [np.minimum(errors, threshold).mean(), (errors < threshold).mean()]),
+    "check_interaction": (ablations.interaction, lambda a: a[1, 1] - a[0, 1]),  # what 3D is worth to who is told
+    "check_on_floor": (ablations.on_floor, lambda h, f, v, s: [h * f / v, s * h / f]),  # as if the depth were linear in v
     "check_on_map": (images_to_agr.on_map, lambda u, stride: u / stride),  # forgot where pixel centres are
     "check_pckh": (images_to_agr.pckh, lambda e, heads: (e <= heads[:, None] / 2)[np.isfinite(e)].mean()),  # forgot the missed
     "check_verdict": (claims_ledger.verdict, lambda lo, hi, threshold: 1 if (lo + hi) / 2 > threshold else -1),  # never undecided

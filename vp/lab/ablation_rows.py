@@ -16,15 +16,16 @@ ARMS = {"AGR: ground truth": "ground truth", "AGR: ground truth, noisy": "ground
 # ---- Table 4 ---------------------------------------------------------------------------------------------------------------------------
 
 
-def table4(base, alone, eyes, n, seed=0, roots=None, **about):
+def table4(base, alone, eyes, n, about, roots=None):
     """Rows: MRPE and MRPE_z of one second stage (`Trained`) read at READ, of a DE trained alone, and of LEVELS, from three kinds of AGR.
 
-    eyes: a `Backbone`, or None: no pictures;  roots: {"panoptic": DIR, "mupots": DIR}, whose poses and cameras take the twins' place.
+    eyes: a `Backbone`, or None: no pictures;  about: columns of the rows, "seed" among them;  roots: {"panoptic": DIR, "mupots": DIR},
+    whose poses and cameras take the twins' place.
     """
     out = []
     for test, name in TABLE4.items():
         data = load(name, "test", root=(roots or {}).get(name) or None)
-        measured, lone = (_arms(t, eyes, data, n, seed) for t in (base, alone))
+        measured, lone = (_arms(t, eyes, data, n, about["seed"]) for t in (base, alone))
         among = study.common(*measured.values()) & np.all([p["DE"].found for p in lone.values()], axis=0)
         sources = {k: data.sources[k] for k in ("poses", "cameras")}
         for train, arm in ARMS.items():
@@ -47,10 +48,11 @@ def _arms(trained, eyes, data, n, seed):
 # ---- extrinsics, projection ------------------------------------------------------------------------------------------------------------
 
 
-def extrinsics(profile, seed, scenes, pitches=(0.0, 1.0, 2.0, 4.0), heights=(50.0, 100.0), **about):
+def extrinsics(scenes, about, pitches=(0.0, 1.0, 2.0, 4.0), heights=(50.0, 100.0)):
     """(rows of the four cells and of REN+PEN before exact and wrong cameras, the people found everywhere, the exact ones' `People`)."""
     asked = [*((p, 0.0) for p in pitches), *((0.0, h) for h in heights)]
-    found = {e: ablations.two_by_two(profile, seed, scenes, study.wrong(*e) if any(e) else None) for e in asked}
+    run = about["profile"], about["seed"]
+    found = {e: ablations.two_by_two(*run, scenes, study.wrong(*e) if any(e) else None) for e in asked}
     among = np.all([p.found for people in found.values() for p in people.values()], axis=0)
     out = []
     for error, people in found.items():
@@ -60,10 +62,18 @@ def extrinsics(profile, seed, scenes, pitches=(0.0, 1.0, 2.0, 4.0), heights=(50.
     return out, among, found[0.0, 0.0]
 
 
-def projection(profile, seed, scenes, pitches=(0.0, 2.0, 4.0), test="MuPoTS", sources=None, **about):
+def contrast(rows, plus, minus, test="exact"):
+    """(mean mm, 95 % interval or None): mean error of the cells `plus` less that of the cells `minus`, paired by person."""
+    found = {r["method"]: r for r in rows if (r["experiment"], r["metric"], r["test"]) == ("extrinsics", "mrpe_z", test)}
+    errors = {m: np.array(r["per_scene"] or ()) for m, r in found.items()}
+    values = np.mean([errors[m] for m in plus], axis=0) - np.mean([errors[m] for m in minus], axis=0)
+    return study.mean(values), study.interval(values, np.array(found[plus[0]]["clusters"] or ()))
+
+
+def projection(scenes, about, pitches=(0.0, 2.0, 4.0), test="MuPoTS", sources=None):
     """Rows of the complete method with depth-based and with naive projection, before exact and wrong cameras; the test of a wrong one is
     "MuPoTS, pitch 2° wrong"."""
-    trained = {"depth-based": study.second_stage(profile, seed), "naive": study.second_stage(profile, seed, "naive")}
+    trained = {k: study.second_stage(about["profile"], about["seed"], v) for k, v in (("depth-based", "base"), ("naive", "naive"))}
     out = []
     for pitch in pitches:
         people = {k: study.errors(t, scenes, study.wrong(pitch) if pitch else None) for k, t in trained.items()}
@@ -79,7 +89,7 @@ def projection(profile, seed, scenes, pitches=(0.0, 2.0, 4.0), test="MuPoTS", so
 # ---- Table 5, known poses --------------------------------------------------------------------------------------------------------------
 
 
-def table5(measured, profile, seed, **about):
+def table5(measured, about):
     """Rows of `ablations.table5`: "VirtualPose" (REN+PEN), with LEVELS as each arm's calibration has them, on people found by all arms."""
     out = []
     for camera in ablations.CAMERAS:
@@ -88,7 +98,22 @@ def table5(measured, profile, seed, **about):
         for arm, people in arms.items():
             here = {"train": arm, "test": camera, "sources": {"poses": "twin", "cameras": "twin", "images": "computed"}, **about}
             ours = {"VirtualPose": people["REN+PEN"]} | {k: people[k] for k in ("mean depth", "box size") if k in people}
-            out += study.rows(ours, "table5", ablations.trained(arm, profile, seed), among, ("mrpe_z", "mrpe"), **here)
+            trained = ablations.trained(arm, about["profile"], about["seed"])
+            out += study.rows(ours, "table5", trained, among, ("mrpe_z", "mrpe"), **here)
+    return out
+
+
+def tailored(measured, about, sources=None):
+    """Rows of `ablations.known_poses`: 3DPCK_abs over all people, and MRPE_z of those found by both arms."""
+    among, out = study.common(*measured.values()), []
+    for arm, people in measured.items():
+        p, trained = people["REN+PEN"], ablations.trained(arm, about["profile"], about["seed"])
+        here = {"train": arm, "sources": sources, **about}
+        share = 100 * ablations.pck(p)
+        kept = {"per_scene": share.tolist(), "clusters": p.view.tolist(), "method": "VirtualPose", "test": "all people"}
+        out.append(results.row("tailored", "pck_abs", study.mean(share), "%", study.interval(share, p.view), n=len(share), **kept,
+                               **study.budget(trained), **here))  # fmt: skip
+        out += study.rows({"VirtualPose": p}, "tailored", trained, among, ("mrpe_z",), test="MuPoTS", **here)
     return out
 
 

@@ -192,16 +192,3 @@ def blocks(data, n, seed):
 def pck(people):
     """(N,) share of a person's counted joints within THRESHOLD mm; 0 of who was not found (all people)."""
     return np.where(people.found, (np.nan_to_num(people.errors[:, COUNTED], nan=np.inf) < THRESHOLD).mean(1), 0.0)
-
-
-def pck_rows(measured, experiment, profile="auto", seed=0, method="REN+PEN", **columns):
-    """Rows of 3DPCK_abs over all people, %, a line per arm of `known_poses`."""
-    out = []
-    for arm, people in measured.items():
-        share, view = 100 * pck(people[method]), people[method].view
-        about = {"method": method, "train": arm, "profile": resolve(profile).name, "seed": seed}
-        about |= study.budget(trained(arm, profile, seed))
-        kept = {"per_scene": share.tolist(), "clusters": view.tolist()}
-        out.append(results.row(experiment, "pck_abs", study.mean(share), "%", study.interval(share, view), n=len(share), **kept, **about,
-                               **columns))  # fmt: skip
-    return out
