@@ -112,6 +112,8 @@ def test_lines_from_made_up_rows(three):
     assert without_bad["second"].label == "inconclusive, 2 of 3 claims"
     good = ledger.lines([row("good", 7.0)], statements=STATEMENTS)
     assert [x.label for x in good] == ["holds", "holds, 1 of 3 claims", "not run"]
+    smoke = ledger.lines(made_up(profile="smoke"), statements=STATEMENTS)
+    assert "the code ran, nothing is shown" in ledger.counts(smoke)
     nothing = ledger.lines([], statements=STATEMENTS)
     assert [x.verdict for x in nothing] == ["not run"] * 3
     assert nothing[0].effect == "no rows of 01_pinhole_depth"
@@ -360,6 +362,10 @@ class TestCommitted:
         assert text.count("*Why:*") == len(failing) == len(text.splitlines())
 
 
-def test_notebook_15_reads_the_rows_of_others():
-    path = Path(notebooks.FOLDER / "15_claims.ipynb")
-    assert notebooks.parameters(path) == {notebooks.ROWS: ""}
+def test_notebook_15_reads_the_rows_of_others_also_when_there_are_none(tmp_path):
+    assert notebooks.parameters(Path(notebooks.FOLDER / "15_claims.ipynb")) == {notebooks.ROWS: ""}
+    (tmp_path / "rows").mkdir()
+    notebooks.execute("15_claims", tmp_path / "out", {notebooks.ROWS: str(tmp_path / "rows")})
+    said = (tmp_path / "out" / "15_claims.ipynb").read_text()
+    assert f"0 rows of 0 notebooks; {len(ledger.STATEMENTS)} statements of the paper: 0 hold, 0 fail, 0 inconclusive" in said
+    assert (tmp_path / "out" / "15_claims.jsonl").read_text() == "", "it measures nothing"

@@ -18,7 +18,7 @@ from vp.lab import claims, effects, notebooks, results
 from vp.lab.claims import FAILS, HOLDS, INCONCLUSIVE, NOT_RUN, VERDICTS
 from vp.lab.statements_paper import STATEMENTS, Statement
 
-VIRTUAL = ("computed", "procedural", "twin", "universal")  # sources that nobody recorded
+VIRTUAL = ("computed", "none", "procedural", "twin", "universal")  # sources that nobody recorded
 MARKS = dict(zip(VERDICTS, "✔✘?–"))
 HEAD = ("statement", "paper", "ours", "effect", "95 % interval", "verdict", "data", "profile", "run", "notebook")
 README = results.ROOT / "README.md"
@@ -111,7 +111,8 @@ def counts(ledger):
     tally = [sum(line.verdict == x for line in ledger) for x in VERDICTS]
     words = ", ".join(f"{k} {word}" for k, word in zip(tally, ("hold", "fail", INCONCLUSIVE, NOT_RUN)))
     several = f", {len(ledger)} verdicts" if len(ledger) > n else ""
-    return f"{n} statements of the paper{several}: {words}"
+    smoke = " (profile smoke: the code ran, nothing is shown)" if {x.profile for x in ledger if x.judged} == {"smoke"} else ""
+    return f"{n} statements of the paper{several}: {words}{smoke}"
 
 
 def summary(rows, width=110):

@@ -34,7 +34,7 @@ def _table4(step):
 TABLE5 = tuple(f"table5-{test}-{train}" for test in (14, 16, 19) for train in (14, 16, 19) if train != test)
 
 
-SOTA = "the data sets themselves and the answers of the published networks on them"
+SOTA = "recordings, published networks' answers"
 CLIPS = "recorded motion (--data bvh=DIR)"
 
 STATEMENTS = (
@@ -114,9 +114,9 @@ STATEMENTS = (
     # ---- §1, §5.4, §6: examples and outlook
     Statement("photos", "§5.4, Fig. 4(a)", "Photos with a guessed camera: right depth", "On COCO's photos, with a focal length of 1400 "
               "px and no pitch assumed, absolute depth is estimated correctly, also of sitting people.", "pictures without numbers", (),
-              "13_qualitative", "photos whose people have measured positions (COCO has none)"),
+              "13_qualitative", "photos with measured positions of people"),
     Statement("retail", "§1", "Good results in retail stores", "It does well on the authors' own videos of retail stores, cluttered and "
-              "with severe occlusion.", "no numbers", (), "13_qualitative", "the authors' videos, which are not published"),
+              "with severe occlusion.", "no numbers", (), "13_qualitative", "the authors' unpublished videos"),
     Statement("hidden", "§5.4, Fig. 4(b)", "Occluded and truncated people fail", "Typical failures are people who are occluded or cut "
               "off by the picture.", "one example", ("occlusion", "truncation"), "13_qualitative"),
     Statement("child", "§5.4, Fig. 4(c)", "Short people are placed too far", "Somebody much shorter than the people of the training "

@@ -67,6 +67,7 @@ def _legend(ledger):
         f'<text class="f-soft" x="{middle - 6:g}" y="50" text-anchor="end">against</text>\n',
         f'<text class="f-soft" x="{middle + 6:g}" y="50">as claimed</text>\n',
         f'<text class="f-soft" x="{middle:g}" y="68" text-anchor="middle">threshold</text>\n',
+        '<text class="f-soft" x="14" y="68">Bars: 95 % intervals, each to its own scale; thick decides</text>\n',
         f'<text class="f-soft" x="{EFFECT_X}" y="50">effect [95 % interval], what is claimed</text>\n',
     ]
     return "".join(out)
