@@ -146,6 +146,7 @@ def of_eyes(eyes, lines, scenes, where):
     """The card's part on the 2D network and on the whole chain from pictures."""
     f, s, size = eyes.facts, eyes.backbone.shape, eyes.path.stat().st_size / 1e6
     count, c = sum(p.numel() for p in eyes.backbone.parameters()) / 1e6, f["two_d"]["change"]
+    seen, scale, px = sum(f["pictures"]), " to ".join(map(str, c["scale"])), " x ".join(map(str, s.picture))
     head = ("data", "PCKh", "OKS AP", "roots found (AP)", "true AGR", "noisy AGR", "from pictures", "lost against true", "against noisy",
             "recall, true AGR", "recall, pictures", "people")  # fmt: skip
     return f"""
@@ -154,9 +155,9 @@ def of_eyes(eyes, lines, scenes, where):
 `{eyes.path.name}`: a picture in, AGR of {s.joints} joints out. {count:.2f} million weights, {size:.1f} MB (convolutions in 16 bits).
 
 **Made by** `vp train --net 2d --profile compact --out vp/weights/{eyes.path.name}` (seed {f["seed"]}) on {f["device"]}:
-{f["steps"]} steps, {f["samples_seen"]} pictures seen of {sum(f["pictures"])} different ones, {f["seconds"]:.0f} s. A ResNet-{s.depth} of width
-{s.width} with skips (ours) on {" x ".join(map(str, s.picture))} px, trained on rendered pictures alone: training splits of the twins of
-Panoptic, MuCo and COCO. Pictures are mirrored, moved (scale {" to ".join(map(str, c["scale"]))}, {c["rotation_deg"]:g}°), recoloured, blurred and covered.
+{f["steps"]} steps, {f["samples_seen"]} pictures seen of {seen} different ones, {f["seconds"]:.0f} s. A ResNet-{s.depth} of width {s.width}
+with skips (ours) on {px} px, trained on rendered pictures alone: training splits of the twins of Panoptic, MuCo and COCO.
+Pictures are mirrored, moved (scale {scale}, {c["rotation_deg"]}°), recoloured, blurred and covered.
 
 **The whole chain**, picture to poses, at most {scenes} scenes each ({where}): PCKh@0.5 and AP of
 OKS of the 2D network, recall (and AP) of roots; then MRPE_z of REN+PEN, mm, on the people found from all three kinds of AGR: true, true

@@ -21,6 +21,7 @@ from vp.world.agr import Noise, synthesise
 
 PEOPLE = 20  # most found in a picture
 LEAST = 0.1  # score of a root or a joint
+PERSON = 0.4  # score of a root in somebody's photo: on twins of the training's kind, recall and precision balance at 0.4 to 0.5
 BEYOND = 0.1  # of a box's size: so far outside it a joint may lie
 GROUPS = ("head", "shoulders", "elbows", "wrists", "hips", "knees", "ankles")
 # Where joints lie from the root, in half sides of the box: mean down, s.d. across and down; of 600 scenes of the twins' training splits.
@@ -46,15 +47,17 @@ class Found:
     valid: torch.Tensor
 
 
-def grouped(heatmaps, box_map, people=PEOPLE, least=LEAST):
+def grouped(heatmaps, box_map, people=PEOPLE, least=LEAST, person=LEAST):
     """`Found` of heatmaps (B, J, H, W) and box_map (B, 4, H, W): each root's box takes one peak of each joint's heatmap.
+
+    least, person: least score of a joint, of a root.
 
     Of the pairs of a person and a peak in (or just outside) his box, the best goes first, then the best of what is left: a high peak,
     where such a joint usually is (PLACES).
     """
     (B, J, H, W), root = heatmaps.shape, SKELETONS[heatmaps.shape[1]].root_index
     nothing = heatmaps.new_zeros(1, 1, 1)
-    d = decode(heatmaps[:, root], box_map, nothing.expand(B, H, W), people, least)
+    d = decode(heatmaps[:, root], box_map, nothing.expand(B, H, W), people, person)
     peaks = decode(heatmaps.flatten(0, 1), nothing[None].expand(B * J, 4, H, W), nothing.expand(B * J, H, W), people, least)
     uv, height = peaks.roots.view(B, J, people, 2), peaks.scores.view(B, J, people)
     half = ((d.boxes[..., 2:] - d.boxes[..., :2]) / 2).clamp(min=1.0)[:, None, :, None]  # B 1 K 1 2
@@ -81,7 +84,7 @@ def grouped(heatmaps, box_map, people=PEOPLE, least=LEAST):
     return Found(joints, scores, d.boxes, d.roots, d.scores, d.valid)
 
 
-def detect(backbone, image, flip=True, least=LEAST, name=None):
+def detect(backbone, image, flip=True, least=LEAST, name=None, person=PERSON):
     """The people in one picture as a 2D `Sample`, as `vp.data.detections` gives them: joints, scores and boxes, px of the picture.
 
     backbone: a `Backbone`;  image: path, or (3, H, W) uint8 RGB;  flip: see `Backbone.agr`.  InputError: cannot be read.
@@ -92,7 +95,7 @@ def detect(backbone, image, flip=True, least=LEAST, name=None):
         raise InputError(f"a picture of shape {tuple(image.shape)} and {image.dtype}", where, "(3, H, W) uint8, RGB")
     shape, size = backbone.shape, tuple(image.shape[:0:-1])
     x = fitted(image.cpu(), shape.picture)[None].to(backbone.mean.device).float() / 255
-    found = grouped(*backbone.eval().agr(x, flip), least=least)
+    found = grouped(*backbone.eval().agr(x, flip), least=least, person=person)
     k, offset = fit_transform(size, shape.picture)
     origin = rescale(rescale(torch.zeros(2), STRIDE) - torch.tensor(offset), 1 / k)  # of the map, on the picture
     back = torch.cat([torch.eye(2) * STRIDE / k, origin[:, None]], 1)[None]
