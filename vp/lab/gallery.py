@@ -8,7 +8,7 @@ import torch
 from vp.lab import results
 from vp.lab.datasets import load
 from vp.lab.virtual import another_camera
-from vp.show import diagrams, explorers, people, pinhole, style
+from vp.show import ablations, diagrams, explorers, people, pinhole, style
 from vp.world.activities import ACTIVITIES, sample_poses
 from vp.world.body import sample_people
 from vp.world.twins import TWINS
@@ -115,8 +115,15 @@ def poses(path, seed=0):
     image.quantize(24, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
+def floor(path):
+    """Errors of depth by distance above what can be known (notebook 11), from the committed rows."""
+    rows = results.load(results.ROOT / "results" / "rows" / "11_ablations.jsonl")
+    ablations.floor_chart(ablations.floor_lines(rows)).save(path)
+
+
 PICTURES = {
     "pipeline.png": pipeline,
+    "floor.png": floor,
     "pinhole.png": pinhole_still,
     "pinhole.html": explorers.write_page,
     "twins.jpg": twins,

@@ -128,7 +128,7 @@ COMPACT = Course(
     places=Placement(area=None, view=(1800.0, 10_500.0)),
 )  # fmt: skip
 
-# The shipped 2D network, whose maps are COMPACT's: three quarters of an hour on one thread of a CPU.
+# The shipped 2D network, whose maps are COMPACT's: about an hour on one thread of a CPU.
 COMPACT_2D = _two_d(3000, 1600, (320, 192), Change(0.5, (0.8, 1.25), 5.0, 0.08, 0.2, 0.2, 0.2, background=0.0))
 
 PROFILES = {

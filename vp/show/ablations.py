@@ -14,6 +14,15 @@ FLOORS = {"without floor": "nobody knows better without the floor (stature diffe
           "with floor": "nobody knows better with it (joints are off by the AGR's noise)"}  # fmt: skip
 
 
+def floor_lines(rows):
+    """What `floor_chart` draws, from rows of "floor chart by distance": each bin at its middle."""
+    lines = {}
+    for r in (r for r in rows if r["experiment"] == "floor chart by distance"):
+        low, _, high, _ = r["test"].split()
+        lines.setdefault(r["method"], []).append(((float(low) + float(high)) / 2, r["value"], r["lo"], r["hi"], r["n"]))
+    return {method: sorted(points) for method, points in lines.items()}
+
+
 def floor_chart(lines, size=(9.6, 5.2)):
     """Mean error of depth by distance: methods as lines with 95 % intervals, what no method can beat as areas.
 

@@ -124,7 +124,9 @@ def _person(axes, person, joints, i, n):
         if few:
             at = px[np.nanargmin(px[:, 1])]
             name = str(i + 1) + ("" if person["root_depth_mm"] is None or n > 6 else f": {person['root_depth_mm'] / 1000:.1f} m")
-            image.annotate(name, at, (0, 5), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge,
+            near = 0.15 * abs(np.subtract(*image.get_xlim()))  # names of people beside each other stand above each other
+            rise = 5 + 14 * sum(abs(t.xy[0] - at[0]) < near and abs(t.xy[1] - at[1]) < near / 2 for t in image.texts)
+            image.annotate(name, at, (0, rise), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge,
                            annotation_clip=True)  # fmt: skip
     if person["root_depth_mm"] is None:
         return
