@@ -10,7 +10,7 @@ from conftest import close
 
 from vp.camera import Camera
 from vp.errors import InputError
-from vp.lab import ablation_rows, ablations, claims, results
+from vp.lab import ablation_rows, ablations, claims, results, study
 from vp.lab.profiles import PROFILES
 from vp.lab.second_stage import world
 from vp.lab.statements_ablations import ABLATIONS
@@ -66,9 +66,19 @@ def test_the_told_network_is_trained_and_kept(tmp_path):
     for a, b in zip(first.de.state_dict().values(), again.de.state_dict().values()):
         assert torch.equal(a, b)
     scenes = [world(split="test").scenes(4, 3)]
-    found = ablations.told_errors(first, scenes)[ablations.FLOOR]
+    found = ablations.depth_errors(first.de, first.sizes, scenes)
     assert len(found.found) > 0
     assert found.found.any()
+
+
+def test_a_depth_estimator_by_itself_says_what_it_says_in_the_whole():
+    trained, scenes = study.second_stage("smoke", 0), study.held_out("smoke", 0, 40)
+    for stated in (None, study.wrong(4.0)):
+        whole = study.errors(trained, scenes, stated)["DE"]
+        alone = ablations.depth_errors(trained.model.ren.de, trained.model.sizes, scenes, stated)
+        assert np.array_equal(whole.found, alone.found)
+        assert whole.found.any()
+        np.testing.assert_allclose(alone.root[alone.found], whole.root[whole.found], atol=1e-2)
 
 
 # ---- arms and budgets ----------------------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def _arms(trained, eyes, data, n, seed):
 # ---- extrinsics, projection ------------------------------------------------------------------------------------------------------------
 
 
-def extrinsics(scenes, about, pitches=(0.0, 1.0, 2.0, 4.0), heights=(50.0, 100.0)):
+def extrinsics(scenes, about, pitches=(0.0, 2.0, 4.0), heights=(100.0,)):
     """(rows of the four cells and of REN+PEN before exact and wrong cameras, the people found everywhere, the exact ones' `People`)."""
     asked = [*((p, 0.0) for p in pitches), *((0.0, h) for h in heights)]
     run = about["profile"], about["seed"]

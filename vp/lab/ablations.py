@@ -136,19 +136,24 @@ def floor_de(profile="auto", seed=0, folder=None):
 
 
 @torch.no_grad()
-def told_errors(told, scenes, stated=None, noise=NOISE):
-    """{FLOOR: `metrics.People`} on held-out scenes; arguments: as `study.errors`, whose AGR and stated cameras it sees."""
-    s, parts, device = told.sizes, [], next(told.de.parameters()).device
+def depth_errors(de, sizes, scenes, stated=None, noise=NOISE):
+    """`metrics.People` of a `DE` or `FloorDE` without the rest of a second stage, on held-out scenes: what `study.errors` calls "DE", from
+    the same AGR and stated cameras.
+
+    sizes: of the second stage that it was trained for;  stated, noise: as of `study.errors`.
+    """
+    s, parts, device = sizes, [], next(de.parameters()).device
     for i, block in enumerate(scenes):
         agr, t = synthesise(block, s.map, noise, torch.Generator(device).manual_seed(i), s.joints, None, s.stride)
         camera = block.camera if stated is None else stated(block, torch.Generator().manual_seed(i))
         level = frames(camera).camera(camera).to(torch.float32)
-        depth = told.de(agr.heatmaps, level) * t.factor[:, None, None].to(agr.heatmaps)
-        found = decode(agr.heatmaps[:, ROOT], agr.box_map, depth, s.people, s.detection)
+        depth = de(agr.heatmaps, level) if isinstance(de, FloorDE) else de(agr.heatmaps)
+        factor = level.fit(s.stride * s.map[0], s.stride * s.map[1]).depth_norm.to(depth)
+        found = decode(agr.heatmaps[:, ROOT], agr.box_map, depth * factor[:, None, None], s.people, s.detection)
         points = level.to_camera(detected_roots(found, level, s.map))
         answers = evaluate.at_root(points, found.scores, found.valid & (found.depths > 0), s.joints)
         parts.append(evaluate.score(answers, block, t.mask))
-    return {FLOOR: evaluate.joined(parts)}
+    return evaluate.joined(parts)
 
 
 # ---- measures --------------------------------------------------------------------------------------------------------------------------
@@ -162,8 +167,9 @@ def two_by_two(profile="auto", seed=0, scenes=None, stated=None):
     scenes = study.held_out(profile, seed) if scenes is None else scenes
     level = study.errors(study.second_stage(profile, seed), scenes, stated)
     turned = study.errors(study.second_stage(profile, seed, "camera"), scenes, stated)
-    plain = study.errors(trained(ALONE, profile, seed), scenes, stated)["DE"]
-    told = told_errors(floor_de(profile, seed), scenes, stated)[FLOOR]
+    alone, floor = trained(ALONE, profile, seed).model, floor_de(profile, seed)
+    plain = depth_errors(alone.ren.de, alone.sizes, scenes, stated)
+    told = depth_errors(floor.de, floor.sizes, scenes, stated)
     cells = {"DE": plain, "DE, camera told": told, "REN, camera's axes": turned["REN"], "REN": level["REN"]}
     return {**cells, "REN+PEN": level["REN+PEN"]}
 
