@@ -6,7 +6,9 @@ import numpy as np
 
 from vp.lab import ablations, information, results, study, two_d
 from vp.lab.datasets import load
+from vp.lab.labelled import picture
 from vp.lab.second_stage import NOISE
+from vp.lab.train import default_device
 
 TABLE4 = {"Panoptic": "panoptic", "MuPoTS": "mupots"}
 READ = ("DE", "REN (voxels)", "REN", "REN+PEN")
@@ -25,8 +27,8 @@ def table4(base, alone, eyes, n, about, roots=None):
     out = []
     for test, name in TABLE4.items():
         data = load(name, "test", root=(roots or {}).get(name) or None)
-        measured, lone = (_arms(t, eyes, data, n, about["seed"]) for t in (base, alone))
-        among = study.common(*measured.values()) & np.all([p["DE"].found for p in lone.values()], axis=0)
+        measured, lone = _arms(base, alone, eyes, data, n, about["seed"])
+        among = study.common(*measured.values()) & np.all([p.found for p in lone.values()], axis=0)
         sources = {k: data.sources[k] for k in ("poses", "cameras")}
         for train, arm in ARMS.items():
             if arm not in measured:
@@ -34,15 +36,23 @@ def table4(base, alone, eyes, n, about, roots=None):
             here = {"test": test, "train": train, "sources": {**sources, "images": "twin" if arm == "image" else "computed"}, **about}
             metrics = ("mrpe_z", "mrpe")
             out += study.rows(measured[arm], "table4", base, among, metrics, **here)
-            out += study.rows({ablations.ALONE: lone[arm]["DE"]}, "table4", alone, among, metrics, **here)
+            out += study.rows({ablations.ALONE: lone[arm]}, "table4", alone, among, metrics, **here)
     return out
 
 
-def _arms(trained, eyes, data, n, seed):
-    if eyes is not None:
-        return two_d.chain(trained, eyes, data, n, seed)
-    scenes = ablations.blocks(data, n, seed)
-    return {arm: study.errors(trained, scenes, noise=noise) for arm, noise in two_d.ARMS.items()}
+def _arms(base, alone, eyes, data, n, seed):
+    """({arm: {method: `People`}} of the whole, {arm: `People`} of the DE alone) on the same scenes, noise and pictures."""
+    scenes = [data.scenes(min(study.BLOCK, n - i), seed, default_device(), start=i) for i in range(0, n, study.BLOCK)]
+    de = alone.model.ren.de, alone.model.sizes
+    lone = {arm: ablations.depth_errors(*de, scenes, noise=noise, seed=seed) for arm, noise in two_d.ARMS.items()}
+    if eyes is None:
+        return {arm: study.errors(base, scenes, noise=noise) for arm, noise in two_d.ARMS.items()}, lone
+
+    def seen(block):
+        return eyes.agr(picture(data, block, eyes.shape.picture).to(eyes.mean.device))
+
+    lone["image"] = ablations.depth_errors(*de, scenes, maps=seen)
+    return two_d.chain(base, eyes, data, n, seed), lone
 
 
 # ---- extrinsics, projection ------------------------------------------------------------------------------------------------------------

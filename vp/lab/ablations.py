@@ -136,20 +136,22 @@ def floor_de(profile="auto", seed=0, folder=None):
 
 
 @torch.no_grad()
-def depth_errors(de, sizes, scenes, stated=None, noise=NOISE):
+def depth_errors(de, sizes, scenes, stated=None, noise=NOISE, seed=0, maps=None):
     """`metrics.People` of a `DE` or `FloorDE` without the rest of a second stage, on held-out scenes: what `study.errors` calls "DE", from
     the same AGR and stated cameras.
 
-    sizes: of the second stage that it was trained for;  stated, noise: as of `study.errors`.
+    sizes: of the second stage that it was trained for;  stated, noise: as of `study.errors`;  seed: of the noise;  maps: block of scenes
+    -> heatmaps, box_map in place of the computed ones.
     """
     s, parts, device = sizes, [], next(de.parameters()).device
     for i, block in enumerate(scenes):
-        agr, t = synthesise(block, s.map, noise, torch.Generator(device).manual_seed(i), s.joints, None, s.stride)
-        camera = block.camera if stated is None else stated(block, torch.Generator().manual_seed(i))
+        agr, t = synthesise(block, s.map, noise, torch.Generator(device).manual_seed((seed << 20) + i), s.joints, None, s.stride)
+        heatmaps, box_map = (x.to(agr.heatmaps) for x in maps(block)) if maps else (agr.heatmaps, agr.box_map)
+        camera = block.camera if stated is None else stated(block, torch.Generator().manual_seed((seed << 20) + i))
         level = frames(camera).camera(camera).to(torch.float32)
-        depth = de(agr.heatmaps, level) if isinstance(de, FloorDE) else de(agr.heatmaps)
+        depth = de(heatmaps, level) if isinstance(de, FloorDE) else de(heatmaps)
         factor = level.fit(s.stride * s.map[0], s.stride * s.map[1]).depth_norm.to(depth)
-        found = decode(agr.heatmaps[:, ROOT], agr.box_map, depth * factor[:, None, None], s.people, s.detection)
+        found = decode(heatmaps[:, ROOT], box_map, depth * factor[:, None, None], s.people, s.detection)
         points = level.to_camera(detected_roots(found, level, s.map))
         answers = evaluate.at_root(points, found.scores, found.valid & (found.depths > 0), s.joints)
         parts.append(evaluate.score(answers, block, t.mask))
