@@ -289,6 +289,8 @@ def take(folder, todo, profile):
             refused[name] = why
         else:
             _put(name, folder / "seed0" if "seed" in parameters(FOLDER / f"{name}.ipynb") else folder, profile)
+    if len(refused) == len(todo):
+        return refused
     from vp.lab.plan import RECORD, plain, read, records
 
     took = {plain(s): f.get("longest", f["seconds"]) for s, f in records(folder).items() if f.get("profile") == profile}
