@@ -95,11 +95,11 @@ def table5(rows, paper):
 
     def of(found, line, column):
         at = {(line(r), column(r)): r["value"] for r in found}
-        return [arms, [f"camera {t}" for t in tests], np.array([[at.get((a, t), np.nan) for t in tests] for a in arms])]
+        return [arms, list(tests), np.array([[at.get((a, t), np.nan) for t in tests] for a in arms])]
 
     ours = [r for r in rows if r["method"] == "VirtualPose" and r["metric"] == "mrpe_z"]
     printed = [r for r in paper if r["metric"] == "mrpe_z"]
     tables = {"ours (twin)": of(ours, lambda r: r["train"], lambda r: r["test"]),
               "the paper (recorded)": of(printed, lambda r: r["row"].rpartition("/ ")[2], lambda r: r["column"])}  # fmt: skip
-    fig = generalization.heat_maps(tables, own=False)
+    fig = generalization.heat_maps(tables, "tested on camera", "trained on camera", own=False)
     return style.alt(fig, generalization.in_words(tables))
