@@ -15,7 +15,7 @@ from vp.lab.second_stage import Batches
 from vp.lab.train import default_device
 from vp.world.agr import DETECTOR, Noise
 
-NOISES = {"clean": Noise(position=0.0, dim=(0.0, 1.0, 0.0), weak=()), "published": Noise(), "detector": DETECTOR}
+NOISES = {"clean": Noise(position=0.0, dim=(0.0, 1.0, 0.0), weak=(("other", 0.0, 1.0),)), "published": Noise(), "detector": DETECTOR}
 MISSING = {"": {}, "arm": {"no_arm": 1.0}, "leg": {"no_leg": 1.0}, "head": {"no_head_top": 1.0}}
 PROTOCOLS = ("honest", "published")
 
