@@ -18,6 +18,7 @@ from vp.lab.sweep import MISSING, Repeated, Sweep
 from vp.lab.train import Plan
 from vp.nets.floor import MOST, UNIT, FloorDE, floor_rays
 from vp.space import Frame
+from vp.world.agr import synthesise
 
 QUICK = PROFILES["quick"]
 
@@ -194,7 +195,10 @@ def test_a_sweep_changes_what_it_says_and_nothing_else():
     assert replace(half, space_bins=course.sizes.space_bins) == course.sizes
     assert Sweep(people=3).course(course).people == (1, 3)
     assert Sweep(noise="detector").course(course).noise != course.noise
-    assert Sweep(noise="clean").course(course).noise.position == 0
+    clean = Sweep(noise="clean")
+    batch = clean.batches(clean.course(course))(0, 4)
+    exact, _ = synthesise(batch.scenes, course.sizes.map, None, None, 15, None, course.sizes.stride)
+    assert torch.equal(batch.agr.heatmaps, exact.heatmaps)
     for later in ({"missing": "leg"}, {"protocol": "published"}, {"scenes": 64}):
         assert Sweep(**later).course(course) == course
         assert Sweep(**later).label == ", ".join(f"{k} = {v}" for k, v in later.items())

@@ -6,6 +6,7 @@ import numpy as np
 
 from vp.lab import ablations, information, results, study, two_d
 from vp.lab.datasets import load
+from vp.lab.evaluate import LEVELS
 from vp.lab.labelled import picture
 from vp.lab.second_stage import NOISE
 from vp.lab.train import default_device
@@ -35,8 +36,10 @@ def table4(base, alone, eyes, n, about, roots=None):
                 continue
             here = {"test": test, "train": train, "sources": {**sources, "images": "twin" if arm == "image" else "computed"}, **about}
             metrics = ("mrpe_z", "mrpe")
-            out += study.rows(measured[arm], "table4", base, among, metrics, **here)
+            levels = {k: p for k, p in measured[arm].items() if k in LEVELS}
+            out += study.rows({k: p for k, p in measured[arm].items() if k not in LEVELS}, "table4", base, among, metrics, **here)
             out += study.rows({ablations.ALONE: lone[arm]}, "table4", alone, among, metrics, **here)
+            out += study.rows(levels, "table4", None, among, metrics, **here)
     return out
 
 
@@ -45,13 +48,12 @@ def _arms(base, alone, eyes, data, n, seed):
     scenes = [data.scenes(min(study.BLOCK, n - i), seed, default_device(), start=i) for i in range(0, n, study.BLOCK)]
     de = alone.model.ren.de, alone.model.sizes
     lone = {arm: ablations.depth_errors(*de, scenes, noise=noise, seed=seed) for arm, noise in two_d.ARMS.items()}
-    if eyes is None:
-        return {arm: study.errors(base, scenes, noise=noise) for arm, noise in two_d.ARMS.items()}, lone
 
     def seen(block):
         return eyes.agr(picture(data, block, eyes.shape.picture).to(eyes.mean.device))
 
-    lone["image"] = ablations.depth_errors(*de, scenes, maps=seen)
+    if eyes is not None:
+        lone["image"] = ablations.depth_errors(*de, scenes, maps=seen)
     return two_d.chain(base, eyes, data, n, seed), lone
 
 

@@ -126,7 +126,7 @@ def detect(photo, detector="own"):
 
     if not backbone.SHIPPED.is_file():
         hint = "give keypoints of any detector, or --detector torchvision"
-        raise InputError("photos need a 2D network of our own, which is not shipped yet", photo, hint)
+        raise InputError("photos need the 2D network that comes with the weights, and it is missing", photo, hint)
     return two_d.detect(backbone.load().backbone, _pixels(photo), name=Path(photo).name)
 
 

@@ -1,9 +1,10 @@
-"""What can be known of a person's depth at all: the floor under the errors of every method (§2, Fig. 1; ours, not in the paper).
+"""What the noisy peaks of the joints tell of a person's depth at best (§2, Fig. 1; ours, not in the paper).
 
-The best reader of an AGR knows camera and posture exactly; the peaks of the joints are off by the noise of the AGR, statures of adults
-differ.  Unknown are where the person stands and, as a factor of the whole body, how tall he is.  Near the truth everything is linear, so
-the least variance is that of the linear problem (Cramér-Rao, with the stature's spread as a prior): F = sum_j A_jᵀ A_j / s² + prior, and
-Var(depth) >= gᵀ F⁻¹ g, with A_j how the pixel of joint j moves with the unknowns and g how the root's depth does.
+The best reader of the peaks knows camera and posture exactly; peaks are off by the noise of the AGR, statures of adults differ.  Boxes and
+widths of the Gaussians are left out: the published noise leaves them exact, so that a reader of these could know more still.  Unknown are
+where the person stands and, as a factor of the whole body, how tall he is.  Near the truth everything is linear, so the least variance is
+that of the linear problem (Cramér-Rao, with the stature's spread as a prior): F = sum_j A_jᵀ A_j / s² + prior, and Var(depth) >= gᵀ F⁻¹ g,
+with A_j how the pixel of joint j moves with the unknowns and g how the root's depth does.
 
 "without floor": the place is anywhere, three unknowns.  "with floor": the person is in touch with the floor, whose place before the camera
 is known: two.

@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 
 from vp.errors import InputError
-from vp.lab import claims, notebooks, profiles, report, results, watch
+from vp.lab import ledger, notebooks, profiles, report, results, watch
 from vp.lab.plan import levels, plan, read_rows, seconds, short, show
-from vp.lab.plan import roots as _roots  # noqa: F401
 
 SNAKEFILE = notebooks.ROOT / "workflow" / "Snakefile"
 CACHE = results.ROOT / "runs" / "cache"
@@ -57,16 +56,8 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
         print(f"FAILED {error}" + (f"; see {short(kept)}" if kept.exists() else ""))
     if rows:
         print("claims (one that fails is a finding, explained in its notebook; not run: rows or data are missing):")
-        print(_summary(results.load(rows)))
+        print(ledger.summary(results.load(rows)))
     return 1 if failed else 0
-
-
-def _summary(rows):
-    try:
-        from vp.lab import ledger
-    except ImportError:
-        return claims.summary(rows)
-    return ledger.summary(rows)
 
 
 def cluster_profile(folder):

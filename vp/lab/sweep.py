@@ -1,7 +1,7 @@
 """Beyond the paper's experiments: a second stage with one thing changed, for grids over notebook 11 (`make sweep`).
 
-What changes the training is trained by the profile's short course (`Profile.ablation`), the unchanged one too; what changes the test
-alone is asked of one network.  Everything is tested on the same held-out scenes.
+What changes the training is trained by the profile's short course (`Profile.ablation`); what changes the test alone is asked of the
+unchanged short course.  Everything is tested on the same held-out scenes.
 """
 
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ import numpy as np
 
 from vp.errors import InputError
 from vp.lab import evaluate, models, results, study
+from vp.lab.evaluation import NOISES
 from vp.lab.profiles import resolve
 from vp.lab.second_stage import Batches
 from vp.lab.train import default_device
-from vp.world.agr import DETECTOR, Noise
+from vp.world.agr import Noise
 
-NOISES = {"clean": Noise(position=0.0, dim=(0.0, 1.0, 0.0), weak=(("other", 0.0, 1.0),)), "published": Noise(), "detector": DETECTOR}
 MISSING = {"": {}, "arm": {"no_arm": 1.0}, "leg": {"no_leg": 1.0}, "head": {"no_head_top": 1.0}}
 PROTOCOLS = ("honest", "published")
 
@@ -25,8 +25,9 @@ class Sweep:
     """What notebook 11's sweep parameters ask for; the defaults change nothing.
 
     sigma_mm: of the depth gate, 0: the profile's;  voxels: their number along each side of REN's space, as a factor;  people: most in a
-    training scene, 0: the course's;  noise: of the AGR in training, one of NOISES;  scenes: so many training scenes, over and over, 0:
-    without end;  missing: joints that the test's AGR lacks, one of MISSING;  protocol: of the test, one of PROTOCOLS.
+    training scene, 0: the course's;  noise: of the AGR in training, one of NOISES;  scenes: so many training scenes for the DE alone, and
+    so many others for all networks together, over and over, 0: without end;  missing: joints that the test's AGR lacks, one of MISSING;
+    protocol: of the test, one of PROTOCOLS.
     """
 
     sigma_mm: float = 0.0

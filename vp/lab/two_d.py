@@ -234,18 +234,21 @@ def measure(model, backbone, pairs, known, frame="ahead", windows=WINDOWS, publi
 
 
 def chain(trained, backbone, data, n=256, seed=0, arms=None, flip=False, block=32):
-    """{arm: {method: `metrics.People`}} of a second stage (`models.Trained`) on n scenes of a Dataset: AGR from ARMS and from "image".
+    """{arm: {method: `metrics.People`}} of a second stage (`models.Trained`) on n scenes of a Dataset: AGR from ARMS and from "image"
+    (backbone None: without).
 
     The same scenes, and the same people in the same order, in all arms.
     """
-    check_maps(trained.model, backbone)
+    if backbone is not None:
+        check_maps(trained.model, backbone)
     device = next(trained.model.parameters()).device
     scenes = [data.scenes(min(block, n - i), seed, device, start=i) for i in range(0, n, block)]
     known, out = evaluate.Calibration(**trained.facts["calibration"]), {}
     for arm, noise in (ARMS if arms is None else arms).items():
         out[arm], _ = evaluate.measure(trained.model, scenes, known, noise, seed, published=False)
-    pairs = ((s, picture(data, s, backbone.shape.picture)) for s in scenes)
-    out["image"], _ = measure(trained.model, backbone, pairs, known, flip=flip)
+    if backbone is not None:
+        pairs = ((s, picture(data, s, backbone.shape.picture)) for s in scenes)
+        out["image"], _ = measure(trained.model, backbone, pairs, known, flip=flip)
     return out
 
 

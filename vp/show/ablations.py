@@ -10,8 +10,8 @@ LOOK = {  # method: colour, marker, line: nothing hangs on colour alone
     "DE, camera told": (style.VERMILLION, "D", "--"), "REN, camera's axes": (style.PURPLE, "v", "--"), "REN": (style.SKY, "^", "-"),
     "REN+PEN": (style.BLUE, "o", "-"),
 }  # fmt: skip
-FLOORS = {"without floor": "nobody knows better without the floor (stature differs by 5 %)",
-          "with floor": "nobody knows better with it (joints are off by the AGR's noise)"}  # fmt: skip
+FLOORS = {"without floor": "noisy peaks at best, without the floor (statures differ by 5 %)",
+          "with floor": "noisy peaks at best, with it"}  # fmt: skip
 
 
 def floor_lines(rows):
