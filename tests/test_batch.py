@@ -111,6 +111,22 @@ def test_a_training_that_fails_keeps_only_those_who_want_it(folder, tmp_path):
     assert (tmp_path / "runs/smoke/b.ipynb").exists()
 
 
+def test_rows_of_an_earlier_state_do_not_stand_in_for_a_notebook_that_was_not_run(folder, tmp_path):
+    net = '[n]\ncalls = [["os:makedirs", "{}", 511, {}]]\nwanted_by = ["a"]\n'
+    (tmp_path / "nets.toml").write_text(net.format(tmp_path / "net", "true"))
+    write(folder / "a.ipynb", ROWS)
+    write(folder / "b.ipynb", ROWS.replace("'x'", "'y'"))
+    assert run(tmp_path).returncode == 0
+    assert (tmp_path / "runs/smoke/a.jsonl").exists()
+    (tmp_path / "nets.toml").write_text(net.format(tmp_path / "net", "false"))  # it exists, so this fails
+    write(folder / "a.ipynb", ROWS.replace("value", "7.0"))
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert "a: not run, nets/n failed" in done.stdout
+    assert not (tmp_path / "runs/smoke/a.jsonl").exists()
+    assert (tmp_path / "runs/smoke/b.jsonl").exists()
+
+
 # ---- the notebook that reads all rows ----------------------------------------------------------------------------------------------------
 
 

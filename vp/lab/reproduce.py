@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vp.errors import InputError
 from vp.lab import ledger, notebooks, profiles, report, results, watch
-from vp.lab.plan import levels, plan, read_rows, seconds, short, show
+from vp.lab.plan import finished, levels, plan, read_rows, seconds, short, show
 
 SNAKEFILE = notebooks.ROOT / "workflow" / "Snakefile"
 CACHE = results.ROOT / "runs" / "cache"
@@ -86,7 +86,7 @@ def run(jobs, out, profile="quick", cores=1, devices=(), retries=0, cluster=None
     _writable(CACHE, "pictures and trained networks are kept there")
     with open(out / ".lock", "w") as lock:
         _acquire(lock, out)
-        _tidy(out)
+        _tidy(out, jobs)
         order = levels(jobs, seconds(jobs, profile, out))
         jobs = {s: {**job, "priority": 1000 * round(order[s]) - i} for i, (s, job) in enumerate(jobs.items())}  # of equals the first
         first = [s for s, job in jobs.items() if not job["last"]]
@@ -125,8 +125,12 @@ def _acquire(lock, out, patience_s=10):
             time.sleep(0.2)
 
 
-def _tidy(out):
-    """Remove what a killed run left: its marks of progress, the work folders of its notebooks."""
+def _tidy(out, jobs):
+    """Remove what a killed run left: its marks of progress, the work folders of its notebooks; and the rows of jobs that are another job
+    now, or they would enter the report if that fails."""
+    for stem in jobs.keys() - finished(jobs, out):
+        if not jobs[stem]["last"]:  # writes none, and learns its state later
+            (out / f"{stem}.jsonl").unlink(missing_ok=True)
     shutil.rmtree(out / ".progress", ignore_errors=True)
     (out / ".progress").mkdir(exist_ok=True)
     for leftover in out.glob("**/.[0-9A-Za-z]*.*/"):

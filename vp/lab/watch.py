@@ -7,7 +7,7 @@ import sys
 import time
 
 from vp.lab import results
-from vp.lab.plan import short
+from vp.lab.plan import finished, short
 
 FULL = 65536  # bytes: a disk with less is full
 
@@ -52,9 +52,10 @@ def failures(jobs, out, ended_well):
     failed = {stem: stem + p.read_text() for stem, p in told.items() if p.exists()}
     if ended_well:
         return failed
+    done = finished(jobs, out)
     why = "the disk is full" if shutil.disk_usage(out).free < FULL else "killed, out of memory?"
     for stem, job in jobs.items():
-        if stem not in failed and not (out / f"{stem}.json").exists():
+        if stem not in failed and stem not in done:
             vain = [n for n in job["needs"] if n in failed]
             failed[stem] = f"{stem}: " + (f"not run, {vain[0]} failed" if vain else f"stopped without a word ({why})")
     return failed
