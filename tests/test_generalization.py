@@ -267,7 +267,7 @@ def test_claims_are_kept_to_their_own_rows(no_intervals):
     assert verdict("green-tbs", generalization.paired(out, "table1, paired", ("TIF",))) == claims.NOT_RUN
     assert len(GENERALIZATION) == 15
     assert all(c.id == k and c.sentence.endswith(".") for k, c in GENERALIZATION.items())
-    assert [k for k, c in GENERALIZATION.items() if c.why] == ["green-tif"]  # the one whose attention is not the paper's
+    assert {"green-tif", "pose-variety"} <= {k for k, c in GENERALIZATION.items() if c.why}  # of those that fail, what was found out
 
 
 # ---- a run -----------------------------------------------------------------------------------------------------------------------------

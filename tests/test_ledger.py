@@ -1,7 +1,6 @@
 """vp.lab.ledger: the rule, the lines, links, the picture, the README's summary; on made-up rows and on the committed ones."""
 
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -23,6 +22,7 @@ STATEMENTS = (
     Statement("second", "§2", "Second", "It fails.", "8", ("good", "bad", "open"), "01_pinhole_depth"),
     Statement("third", "§3", "Third", "Nobody knows.", "9", (), "02_poses_and_cameras", "a time machine"),
 )
+COUNTS = "3 statements of the paper: 1 hold (1 of them computed, not sampled), 1 fail, 0 inconclusive, 1 not run"
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def test_lines_from_made_up_rows(three):
     got = {x.statement.id: x for x in ledger.lines(made_up(), statements=STATEMENTS)}
     assert {i: x.verdict for i, x in got.items()} == {"first": "holds", "second": "fails", "third": "not run"}
     assert got["second"].deciding.claim is BAD
-    assert got["second"].effect == "3 > 5 mm"
+    assert got["second"].effect == "3, claimed > 5 mm"
     assert got["third"].effect == "needs a time machine"
-    assert ledger.counts(got.values()) == "3 statements of the paper: 1 hold, 1 fail, 0 inconclusive, 1 not run"
+    assert ledger.counts(got.values()) == COUNTS
     without_bad = {x.statement.id: x for x in ledger.lines([r for r in made_up() if r["method"] != "bad"], statements=STATEMENTS)}
     assert without_bad["second"].verdict == "inconclusive"  # a sample without an interval
     assert without_bad["second"].label == "inconclusive, 2 of 3 claims"
@@ -117,13 +117,17 @@ def test_lines_from_made_up_rows(three):
     nothing = ledger.lines([], statements=STATEMENTS)
     assert [x.verdict for x in nothing] == ["not run"] * 3
     assert nothing[0].effect == "no rows of 01_pinhole_depth"
+    alone = (Statement("s", "§1", "S", "It holds.", "7", ("open",)),)
+    sampled = ledger.lines([{**row("open", 7.0), "lo": 6.0, "hi": 8.0}], statements=alone)
+    assert ledger.counts(sampled).endswith(": 1 hold, 0 fail, 0 inconclusive, 0 not run")
 
 
 def test_profiles_and_recorded_data_stand_in_lines_of_their_own(three):
     rows = [*made_up(), row("good", 1.0, poses="panoptic"), row("good", 2.0, profile="paper")]
     got = [(x.profile, x.data, x.verdict) for x in ledger.lines(rows, statements=STATEMENTS[:1])]
     assert got == [("paper", "virtual", "fails"), ("quick", "panoptic", "fails"), ("quick", "virtual", "holds")]
-    assert ledger.counts(ledger.lines(rows, statements=STATEMENTS[:1])).startswith("1 statements of the paper, 3 verdicts: 1 hold, 2 fail")
+    said = ledger.counts(ledger.lines(rows, statements=STATEMENTS[:1]))
+    assert said.startswith("1 statements of the paper, 3 verdicts: 1 hold (1 of them computed, not sampled), 2 fail")
 
 
 def test_the_deciding_claim_is_the_weakest():
@@ -159,8 +163,8 @@ def test_span(options, value, interval, want):
 
 def test_summary_is_short(three, monkeypatch):
     text = ledger.summary(made_up())
-    assert text.splitlines()[-1] == "3 statements of the paper: 1 hold, 1 fail, 0 inconclusive, 1 not run"
-    assert re.match(r"✘ fails +second +§2 +3 > 5 mm$", text.splitlines()[1])
+    assert text.splitlines()[-1] == COUNTS
+    assert re.match(r"✘ fails +second +§2 +3, claimed > 5 mm$", text.splitlines()[1])
     long = Statement("first", "§1", "First", "It holds.", "7", (), "01_pinhole_depth", "x" * 300)
     monkeypatch.setattr(ledger, "STATEMENTS", (long,))
     assert [len(line) for line in ledger.summary([]).splitlines()[:-1]] == [110]
@@ -271,8 +275,8 @@ def test_sizes_in_units_of_thresholds():
 
     without = [of(5.0, (4.0, 6.0), "within"), of(float("nan"), 1.0), of(2.0, 0.0)]
     times, percent = show.sizes([of(3.0, 2.0), of(-50.0, 0.0, "<", 200.0), *without])
-    assert times == [("c3.0", 1.5, "holds")]
-    assert percent == [("c-50.0", -25.0, "holds")]
+    assert times == [("c3.0", 1.5, "holds", ">")]
+    assert percent == [("c-50.0", -25.0, "holds", "<")]
     rows = [results.row("e", "m", v, method=m, per_scene=[v - 1, v + 1]) for m, v in (("a", 30.0), ("b", 40.0))]
     assert compared({"method": "a"}, {"method": "b"})(rows).reference == 40.0
 
@@ -304,7 +308,7 @@ def test_report_writes_the_claims_beside_the_results_and_into_the_readme(three, 
     monkeypatch.setattr(ledger, "README", tmp_path / "README.md")
     report.main(quiet=True)
     readme = (tmp_path / "README.md").read_text()
-    assert readme.startswith(f"before\n{start}\n3 statements of the paper: 1 hold, 1 fail")
+    assert readme.startswith(f"before\n{start}\n3 statements of the paper: 1 hold (1 of them computed, not sampled), 1 fail")
     assert readme.endswith(f"{end}\nafter\n")
     assert "\nold\n" not in readme
     assert "Failing: Second (§2; quick, virtual)" in readme
@@ -317,55 +321,3 @@ def test_report_writes_the_claims_beside_the_results_and_into_the_readme(three, 
     (tmp_path / "README.md").write_text("no marks\n")
     report.main(quiet=True)
     assert (tmp_path / "README.md").read_text() == "no marks\n"
-
-
-@pytest.fixture(scope="module")
-def committed():
-    """(rows, verdicts, Lines) of the committed rows."""
-    rows = results.ordered(results.load(ROOT / "results"))
-    verdicts = claims.verdicts(rows)
-    return rows, verdicts, ledger.lines(rows, verdicts)
-
-
-class TestCommitted:
-    def test_at_least_fifteen_statements_were_judged(self, committed):
-        assert len({x.statement.id for x in committed[2] if x.judged}) >= 15
-
-    def test_readme_figures_and_rows_agree(self, committed):
-        rows, verdicts, lines = committed
-        hint = "run `vp report`"
-        assert ledger.page(rows, verdicts, lines, ROOT / "figures") == (ROOT / "figures" / "claims.md").read_text(), hint
-        assert show.svg(lines) == (ROOT / "figures" / "claims.svg").read_text(), hint
-        readme = (ROOT / "README.md").read_text()
-        assert ledger.with_block(readme, ledger.block(lines)) == readme, hint
-        assert ledger.counts(lines) in (ROOT / "figures" / "results" / "README.md").read_text(), hint
-
-    def test_links(self, committed):
-        for page in (ROOT / "figures" / "claims.md", ROOT / "figures" / "results" / "README.md"):
-            assert [x for x in links(page.read_text()) if not (page.parent / x).exists()] == [], page
-
-    def test_picture(self, committed):
-        root, found = texts((ROOT / "figures" / "claims.svg").read_text())
-        assert {s.title for s in ledger.STATEMENTS} <= {s for _, s in found}
-        assert {g.get("id") for g in root.iter(f"{SVG}g")} >= {s.id for s in ledger.STATEMENTS}
-
-    def test_summary(self, committed, monkeypatch):
-        monkeypatch.setattr(claims, "verdicts", lambda rows: committed[1])
-        said = ledger.summary(committed[0]).splitlines()
-        assert len(said) == len(committed[2]) + 1
-        assert max(map(len, said)) <= 110
-        assert said[-1] == ledger.counts(committed[2])
-
-    def test_what_fails_says_why_or_that_it_was_not_found_out(self, committed):
-        text = ledger.findings(committed[1])
-        failing = [v for v in committed[1] if v.verdict in ("fails", "inconclusive")]
-        assert text.count("*Why:*") == len(failing) == len(text.splitlines())
-
-
-def test_notebook_15_reads_the_rows_of_others_also_when_there_are_none(tmp_path):
-    assert notebooks.parameters(Path(notebooks.FOLDER / "15_claims.ipynb")) == {notebooks.ROWS: ""}
-    (tmp_path / "rows").mkdir()
-    notebooks.execute("15_claims", tmp_path / "out", {notebooks.ROWS: str(tmp_path / "rows")})
-    said = (tmp_path / "out" / "15_claims.ipynb").read_text()
-    assert f"0 rows of 0 notebooks; {len(ledger.STATEMENTS)} statements of the paper: 0 hold, 0 fail, 0 inconclusive" in said
-    assert (tmp_path / "out" / "15_claims.jsonl").read_text() == "", "it measures nothing"

@@ -22,7 +22,8 @@ def write_atomic(path, content):
             os.fsync(f.fileno())  # or a power cut could leave the new name with nothing in it
         os.replace(temporary, path)
     except OSError as e:
-        e.filename, e.filename2 = str(path), None  # the name that was asked for
+        if e.errno is not None:
+            e.filename, e.filename2 = str(path), None  # the name that was asked for
         raise
     finally:
         with contextlib.suppress(OSError):

@@ -54,11 +54,11 @@ class Line:
 
     @property
     def effect(self):
-        """What decides, in short: "2.345 [2.246, 2.44] > 2", or what is missing."""
+        """What decides, in short: "2.345 [2.246, 2.44], claimed > 2", or what is missing."""
         v = self.deciding
         if v is None:
             return f"needs {self.statement.data_needed}" if self.statement.data_needed else f"no rows of {self.statement.notebook}"
-        return f"{claims.quantity(v.effect.value, v.effect.interval, '')} {v.claim.demand}"
+        return f"{claims.quantity(v.effect.value, v.effect.interval, '')}, claimed {v.claim.demand}"
 
 
 # ---- judging -------------------------------------------------------------------------------------------------------------------------
@@ -106,10 +106,12 @@ def span(verdict):
 
 
 def counts(ledger):
-    """One sentence: how many statements hold, fail, are inconclusive, were not run."""
+    """One sentence: how many statements hold (and how many of these by arithmetic alone), fail, are inconclusive, were not run."""
     n = len({line.statement.id for line in ledger})
     tally = [sum(line.verdict == x for line in ledger) for x in VERDICTS]
-    words = ", ".join(f"{k} {word}" for k, word in zip(tally, ("hold", "fail", INCONCLUSIVE, NOT_RUN)))
+    exact = sum(line.verdict == HOLDS and not any(v.claim.sampled for v in line.judged) for line in ledger)
+    hold = f"hold ({exact} of them computed, not sampled)" if exact else "hold"
+    words = ", ".join(f"{k} {word}" for k, word in zip(tally, (hold, "fail", INCONCLUSIVE, NOT_RUN)))
     several = f", {len(ledger)} verdicts" if len(ledger) > n else ""
     smoke = " (profile smoke: the code ran, nothing is shown)" if {x.profile for x in ledger if x.judged} == {"smoke"} else ""
     return f"{n} statements of the paper{several}: {words}{smoke}"
@@ -226,6 +228,8 @@ def page(rows, verdicts, ledger, start):
         f"{counts(ledger)}.  Rebuilt from rows by `vp report`.  Where `data` says virtual, compare orders with the paper's, not digits.\n",
         f"![Each statement's verdict and effect]({SVG})\n",
         f"{about}  Shown is the claim that decides; thresholds were written down before the run.  {halves(rows)}\n",
+        '"(1 seed)": one training stands behind it, and the interval is over scenes alone.  A + after a revision: the code had changes '
+        "that were not committed.\n",
         table(ledger, start),
         "## What does not hold, and what was found out about it\n", findings(verdicts),
         "## What was not run\n", missing(ledger),

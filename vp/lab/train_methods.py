@@ -10,7 +10,7 @@ import contextlib
 import sys
 
 from vp.errors import InputError
-from vp.lab import generalization, reproduce, results
+from vp.lab import generalization, plan, results
 from vp.lab.baselines import METHODS
 from vp.lab.profiles import PROFILES, resolve
 from vp.lab.train import processes
@@ -43,7 +43,7 @@ def _ended(why, code):
 
 def folder(experiment, data):
     """The folder among --data that the experiment reads (written as `vp reproduce` hands it to notebooks), or None: the twin."""
-    roots, read = reproduce._roots(data), {s.data for arm in generalization.EXPERIMENTS[experiment].arms.values() for s in arm}
+    roots, read = plan.roots(data), {s.data for arm in generalization.EXPERIMENTS[experiment].arms.values() for s in arm}
     for other in sorted(set(roots) - read):
         raise InputError(f"{experiment} reads no {other!r} data", "--data", f"it reads {', '.join(sorted(read))}")
     return next(iter(roots.values()), None)

@@ -131,12 +131,13 @@ def resampled(ax, means, interval, threshold, title):
     ax.hist(means, 40, color=style.SKY)
     ax.axvline(threshold, color=style.INK, ls="--", label="threshold")
     ax.axvspan(*interval, color=style.BLUE, alpha=0.2, lw=0, label="95 % interval")
-    ax.set(title=title, xlabel="mean difference a − b (mm)", yticks=[])
+    ax.set(title=title, xlabel="mean difference a − b (mm)", ylabel="draws")
     ax.legend(fontsize=8, loc="upper left")
 
 
 def sizes(verdicts):
-    """[(id, size, verdict)] of judged claims in units of their thresholds; and those whose threshold is 0, in % of what is compared with.
+    """[(id, size, verdict, direction)] of judged claims in units of their thresholds; and those whose threshold is 0, in % of what is
+    compared with.
 
     Returns the two lists, each in the ledger's order; "within" claims and NaN have no such size.
     """
@@ -146,18 +147,19 @@ def sizes(verdicts):
         if v.effect is None or c.direction == "within" or math.isnan(v.effect.value):
             continue
         if c.threshold:
-            times.append((c.id, v.effect.value / c.threshold, v.verdict))
+            times.append((c.id, v.effect.value / c.threshold, v.verdict, c.direction))
         elif v.effect.reference > 0:
-            percent.append((c.id, 100 * v.effect.value / v.effect.reference, v.verdict))
+            percent.append((c.id, 100 * v.effect.value / v.effect.reference, v.verdict, c.direction))
     return times, percent
 
 
 def dots(ax, items, neutral, xlabel, least=0.05):
-    """One line per (id, size, verdict), a mark whose shape and colour are the verdict's; neutral: the size at the threshold.
+    """One line per (id, size, verdict, direction), a mark whose shape and colour are the verdict's; neutral: the size at the threshold.
 
+    The claimed side is tinted.
     A size below `least` of a logarithmic axis (neutral 1) is drawn at its end as a triangle.
     """
-    for k, (_, x, verdict) in enumerate(items):
+    for k, (_, x, verdict, _) in enumerate(items):
         colour, low = LIGHT[NAMES[VERDICTS.index(verdict)]], neutral == 1 and x < least
         inside = "none" if MARKERS[verdict] == "D" else colour
         ax.plot(least if low else x, k, "<" if low else MARKERS[verdict], color=colour, mfc=inside, ms=7)
@@ -167,6 +169,10 @@ def dots(ax, items, neutral, xlabel, least=0.05):
     if neutral == 1:
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter("{x:g}")
+    low, high = ax.get_xlim()
+    for k, (*_, direction) in enumerate(items):
+        ax.fill_betweenx([k - 0.5, k + 0.5], neutral, high if direction == ">" else low, color=LIGHT["claimed"], lw=0, zorder=0)
+    ax.set_xlim(low, high)
 
 
 def spans(ax, ledger):

@@ -1,0 +1,63 @@
+"""The committed ledger: figures/claims.md, its picture, the README's summary and notebook 15 agree with the committed rows."""
+
+from pathlib import Path
+
+import pytest
+from test_ledger import SVG, links, texts
+
+from vp.lab import claims, ledger, notebooks, results
+from vp.show import ledger as show
+
+ROOT = results.ROOT
+
+
+@pytest.fixture(scope="module")
+def committed():
+    """(rows, verdicts, Lines) of the committed rows."""
+    rows = results.ordered(results.load(ROOT / "results"))
+    verdicts = claims.verdicts(rows)
+    return rows, verdicts, ledger.lines(rows, verdicts)
+
+
+class TestCommitted:
+    def test_at_least_fifteen_statements_were_judged(self, committed):
+        assert len({x.statement.id for x in committed[2] if x.judged}) >= 15
+
+    def test_readme_figures_and_rows_agree(self, committed):
+        rows, verdicts, lines = committed
+        hint = "run `vp report`"
+        assert ledger.page(rows, verdicts, lines, ROOT / "figures") == (ROOT / "figures" / "claims.md").read_text(), hint
+        assert show.svg(lines) == (ROOT / "figures" / "claims.svg").read_text(), hint
+        readme = (ROOT / "README.md").read_text()
+        assert ledger.with_block(readme, ledger.block(lines)) == readme, hint
+        assert ledger.counts(lines) in (ROOT / "figures" / "results" / "README.md").read_text(), hint
+
+    def test_links(self, committed):
+        for page in (ROOT / "figures" / "claims.md", ROOT / "figures" / "results" / "README.md"):
+            assert [x for x in links(page.read_text()) if not (page.parent / x).exists()] == [], page
+
+    def test_picture(self, committed):
+        root, found = texts((ROOT / "figures" / "claims.svg").read_text())
+        assert {s.title for s in ledger.STATEMENTS} <= {s for _, s in found}
+        assert {g.get("id") for g in root.iter(f"{SVG}g")} >= {s.id for s in ledger.STATEMENTS}
+
+    def test_summary(self, committed, monkeypatch):
+        monkeypatch.setattr(claims, "verdicts", lambda rows: committed[1])
+        said = ledger.summary(committed[0]).splitlines()
+        assert len(said) == len(committed[2]) + 1
+        assert max(map(len, said)) <= 110
+        assert said[-1] == ledger.counts(committed[2])
+
+    def test_what_fails_says_why_or_that_it_was_not_found_out(self, committed):
+        text = ledger.findings(committed[1])
+        failing = [v for v in committed[1] if v.verdict in ("fails", "inconclusive")]
+        assert text.count("*Why:*") == len(failing) == len(text.splitlines())
+
+
+def test_notebook_15_reads_the_rows_of_others_also_when_there_are_none(tmp_path):
+    assert notebooks.parameters(Path(notebooks.FOLDER / "15_claims.ipynb")) == {notebooks.ROWS: ""}
+    (tmp_path / "rows").mkdir()
+    notebooks.execute("15_claims", tmp_path / "out", {notebooks.ROWS: str(tmp_path / "rows")})
+    said = (tmp_path / "out" / "15_claims.ipynb").read_text()
+    assert f"0 rows of 0 notebooks; {len(ledger.STATEMENTS)} statements of the paper: 0 hold, 0 fail, 0 inconclusive" in said
+    assert (tmp_path / "out" / "15_claims.jsonl").read_text() == "", "it measures nothing"
