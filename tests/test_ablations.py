@@ -184,10 +184,25 @@ def test_claims_look_at_the_rows_that_are_written():
 # ---- sweeps ----------------------------------------------------------------------------------------------------------------------------
 
 
+def grids_of_make():
+    """The grids of `make sweep`, "NAME=V1,V2" each."""
+    makefile = (results.ROOT / "Makefile").read_text().replace("\\\n", " ")
+    (line,) = [x for x in makefile.splitlines() if x.startswith("SWEEP =")]
+    return line.split()[2:]
+
+
 def test_a_sweep_changes_what_it_says_and_nothing_else():
     course = QUICK.course(0, QUICK.ablation)
     assert Sweep().course(course) == course
-    assert (Sweep().changed, Sweep().label) == ({}, "unchanged")
+    assert (Sweep().asked, Sweep().label(course)) == ({}, "nothing")
+    own = {"sigma_mm": course.sizes.sigma, "voxels": 1.0, "people": course.people[1], "noise": "published", "scenes": 0, "missing": "none",
+           "protocol": "honest"}  # fmt: skip
+    grids = dict(g.split("=") for g in grids_of_make())
+    for name, value in own.items():  # swept, but the course's own: the line to compare with
+        assert Sweep(**{name: value}).course(course) == course, name
+        assert Sweep(**{name: value}).asked == {name: value}
+        assert value in [type(value)(x) for x in grids[name].split(",")]
+    assert Sweep(voxels=0.5).label(course) == "voxels = 0.5 (16 x 16 x 8)"
     assert Sweep(sigma_mm=150.0).course(course) == replace(course, sizes=replace(course.sizes, sigma=150.0))
     half = Sweep(voxels=0.5).course(course).sizes
     assert all(n % 8 == 0 and n >= 8 for n in half.space_bins)
@@ -201,11 +216,11 @@ def test_a_sweep_changes_what_it_says_and_nothing_else():
     assert torch.equal(batch.agr.heatmaps, exact.heatmaps)
     for later in ({"missing": "leg"}, {"protocol": "published"}, {"scenes": 64}):
         assert Sweep(**later).course(course) == course
-        assert Sweep(**later).label == ", ".join(f"{k} = {v}" for k, v in later.items())
-    assert set(MISSING) == {"", "arm", "leg", "head"}
+        assert Sweep(**later).label(course) == ", ".join(f"{k} = {v}" for k, v in later.items())
+    assert set(MISSING) == {"none", "arm", "leg", "head"}
 
 
-@pytest.mark.parametrize("wrong", [{"noise": "loud"}, {"missing": "nose"}, {"protocol": "kind"}, {"voxels": 0.0}, {"sigma_mm": -1.0},
+@pytest.mark.parametrize("wrong", [{"noise": "loud"}, {"missing": "nose"}, {"protocol": "kind"}, {"voxels": 0.1}, {"sigma_mm": -1.0},
                                    {"people": 99}, {"scenes": -5}])  # fmt: skip
 def test_a_wrong_sweep_ends_in_one_line(wrong):
     with pytest.raises(InputError):

@@ -17,7 +17,7 @@ PAPER = Sizes(space_centre=(5000.0, 0.0, 1100.0))  # the paper's, in a space ahe
 SMALL = Sizes(  # what a laptop trains in minutes
     map=(56, 32), stride=16, space_centre=(4000.0, 0.0, 1000.0), space_size=(6000.0, 8000.0, 2400.0), space_bins=(24, 32, 8), sigma=600.0,
     subvoxel=True, threshold=0.07, window=3,
-    de_width=16, de_deconv=32, de_bias=7.0, ren_widths=(32, 32, 64, 128), ren_kernel=3, ren_stride=2,
+    de_width=16, de_deconv=32, de_bias=7.0, ren_widths=(24, 24, 48, 64), ren_kernel=3, ren_stride=2,
     pen_bins=16, pen_widths=(16, 16, 32, 64), pen_kernel=3, pen_stride=2, beta=1.0, skip=8.0, coordinates=True, de_init_std=None,
 )  # fmt: skip
 
@@ -96,7 +96,7 @@ PLAN = Plan(schedule="cosine", warmup=0.05, lr=2e-3, weight_decay=1e-2, clip=1.0
 
 def _small(alone, together):
     """A Course of so many steps for a laptop."""
-    return Course(SMALL, replace(PLAN, steps=alone, batch=32, lr=4e-3), replace(PLAN, steps=together), "both", weights=WEIGHTS)
+    return Course(SMALL, replace(PLAN, steps=alone, batch=32, lr=4e-3), replace(PLAN, steps=together), "both", cubes=24, weights=WEIGHTS)
 
 
 def _study(train, test, steps, heat_steps, heat_test):
@@ -136,8 +136,8 @@ PROFILES = {
     for p in (
         Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32,
                 study=_study(32, 16, 3, 3, 32), backbone=_two_d(8, 3), ablation=_small(3, 3)),
-        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(400, 500), held_out=256,
-                study=_study(1200, 250, 600, 800, 256), backbone=_two_d(500, 800), ablation=_small(150, 200)),
+        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(350, 450), held_out=256,
+                study=_study(1200, 250, 600, 800, 256), backbone=_two_d(500, 600), ablation=_small(120, 160)),
         Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000,
                 study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=1000),
                 ablation=Course(PAPER, together=SHORT)),
