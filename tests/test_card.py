@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 from test_second_stage import COURSE, TINY
 
@@ -29,6 +30,7 @@ def test_the_card_says_what_was_measured(tmp_path, monkeypatch):
     assert len(lines) == 2
     assert all(line.count("|") == 12 for line in lines)
     assert "vp train --profile tiny" in text
+    assert card.said(card.digests(path)) in text
     assert "0.12 s on 2 threads" in text
 
 
@@ -37,9 +39,9 @@ def test_the_card_of_the_whole_chain(tmp_path, monkeypatch):
     course = replace(COURSE, sizes=replace(COURSE.sizes, map=(56, 32)))
     models.make(course, replace(Batches(world(), TINY), sizes=course.sizes), path, facts={"profile": "tiny", "seed": 0}, label=None)
     two_d = replace(PROFILES["smoke"].backbone, plan=replace(PROFILES["smoke"].backbone.plan, steps=1))
-    backbone.make(two_d, lambda: backbone.sets(two_d), eyes, half=True)
+    backbone.make(two_d, lambda: backbone.sets(two_d), eyes, half=True, profile="smoke")
     monkeypatch.setattr(card, "TWINS", ("virtual", "mupots"))
-    stage = {"lines": ["| a | b | 1 | 2 | 3 | 4 |"], "scenes": 7, "seconds": 1.5, "where": "here"}
+    stage = {"lines": ["| a | b | 1 | 2 | 3 | 4 |"], "scenes": 7, "seconds": 1.5, "where": "here", "weights": card.digests(path)}
     (tmp_path / "card.json").write_text(json.dumps({"stage": stage}))
     assert card.main(["--weights", str(path), "--backbone", str(eyes), "--only", "chain", "--scenes", "6"]) == 0
     text = (tmp_path / "README.md").read_text()
@@ -48,8 +50,24 @@ def test_the_card_of_the_whole_chain(tmp_path, monkeypatch):
     assert "at most 6 scenes" in text
     (line,) = [line for line in text.splitlines() if line.startswith("| mupots twin")]
     assert line.count("|") == 13
-    lost = json.loads((tmp_path / "card.json").read_text())["chain"]["lines"]
-    assert lost == [line]
+    assert "--net 2d --profile smoke" in text
+    assert "convolutions in 16 bits" in text
+    known = json.loads((tmp_path / "card.json").read_text())
+    assert known["chain"]["lines"] == [line]
+    assert known["chain"]["weights"] == card.digests(path, eyes)
+
+
+def test_a_part_measured_with_other_weights_is_not_kept(tmp_path, monkeypatch, capsys):
+    """`--only` keeps what these weights gave, and says so before it measures."""
+    monkeypatch.setattr(card, "rows", lambda *a: pytest.fail("measured"))
+    monkeypatch.setattr(card, "chain_rows", lambda *a: pytest.fail("measured"))
+    path = tmp_path / models.SHIPPED.name
+    path.write_bytes(models.SHIPPED.read_bytes())
+    for stage in ({"weights": {path.name: "0" * 16}}, {}):
+        (tmp_path / "card.json").write_text(json.dumps({"stage": stage}))
+        with pytest.raises(SystemExit):
+            card.main(["--weights", str(path), "--only", "chain"])
+        assert "no stage measured with these weights" in capsys.readouterr().err
 
 
 def test_half_precision_changes_little(tmp_path):
@@ -81,3 +99,10 @@ def test_the_committed_card_has_every_twin():
         assert len(re.findall(rf"^\| {name}.*\| (?:clean|published noise|the same without head top|detector noise) \|", text, re.M)) == 4, (
             name
         )
+
+
+def test_the_committed_card_is_of_the_committed_weights():
+    known, trained, eyes = json.loads((WEIGHTS / "card.json").read_text()), models.load(), backbone.load()
+    assert known["stage"]["weights"] == card.digests(models.SHIPPED)
+    assert known["chain"]["weights"] == card.digests(models.SHIPPED, backbone.SHIPPED)
+    assert (WEIGHTS / "README.md").read_text() == card.card(trained, eyes, known)

@@ -61,7 +61,7 @@ def test_an_id_that_is_none_becomes_a_number(value, tmp_path):
     text = json.dumps(results([SOMEBODY])).replace('"id": 0', f'"id": {value}')
     out = tmp_path / "o.json"
     assert main(["estimate", write(tmp_path / "k.json", text), *SIZE, "--out", str(out)]) == 0
-    assert json.loads(out.read_text())["images"][0]["people"][0]["person_id"] == 0
+    assert json.loads(out.read_text())["images"][0]["people"][0]["person_id"] == 1
 
 
 # ---- what cannot be: sizes, outputs, cameras ---------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def people_of(sample, size):
         eyes = torch.where(eyes.isfinite(), eyes, _mean(px, known, sample.skeleton, names))
     neck = uv[:, JOINTS_15.index("neck")]
     out = People(uv, amplitude, eyes, neck + CROWN * (eyes - neck), torch.zeros(len(uv), dtype=torch.bool), list(sample.ids))
-    out.ids = [i if i is not None and i != -1 else k for k, i in enumerate(out.ids)] or list(range(len(uv)))
+    out.ids = [i if i is not None and i != -1 else k for k, i in enumerate(out.ids, 1)] or list(range(1, len(uv) + 1))
     out.truncated = _truncated(out, sample.boxes, size)
     return out
 

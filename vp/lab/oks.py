@@ -1,7 +1,10 @@
-"""Object keypoint similarity (OKS) and its average precision, the measure of COCO's keypoint task, for the joints that COCO knows.
+"""Object keypoint similarity (OKS) and its average precision, after COCO's keypoint task, for the joints that both know.
 
 A joint at distance d of the truth is worth exp(-d² / (2 area k²)), with COCO's k = 2 x the annotators' spread of that joint; a person's
 OKS is the mean over the joints asked for.  Our skeletons' neck, head top, mid-hip, spine and head have no such number and do not count.
+
+Not to be compared with numbers of COCO's tool: that takes the area within a person's outline, we a share (FILLED) of the box about his
+joints; it counts nose, eyes and ears, too, at most 20 answers of a picture, and precision at 101 recalls, where we take the whole area.
 """
 
 from dataclasses import dataclass
@@ -12,7 +15,7 @@ from vp import metrics
 
 SPREAD = {"shoulder": 0.079, "elbow": 0.072, "wrist": 0.062, "hip": 0.107, "knee": 0.087, "ankle": 0.089}  # annotators', COCO
 THRESHOLDS = np.arange(0.5, 0.96, 0.05)  # of OKS, over which AP is averaged
-FILLED = 0.53  # share of a person's box that the person covers, where no outline says it (not COCO's: it has outlines)
+FILLED = 0.53  # share of the box about a person's joints taken for his area (others take it of his whole box); COCO: his outline
 
 
 @dataclass
@@ -47,7 +50,7 @@ def average_precision(pictures, skeleton, thresholds=THRESHOLDS):
     """{"ap", "ap50"} of an iterable of `Seen`: mean over thresholds, and at 0.5.  NaN where nobody is asked for.
 
     By descending score, each answer takes the free person with the highest OKS at or above the threshold, one who counts before one who
-    does not; an answer that only such a one explains is left out (COCO's rule).
+    does not; an answer that only such a one explains is left out.  Both as in COCO's tool, but there only a crowd explains several.
     """
     spread, pictures = spreads(skeleton), list(pictures)
     likeness = [similarity(p.found, p.truth, p.known, p.area, spread) for p in pictures]

@@ -112,7 +112,8 @@ def _row(axes, entry, photo):
 def _person(axes, person, joints, i, n):
     import matplotlib.patheffects as pe
 
-    few = n <= 12
+    few, who = n <= 12, str(person["person_id"])
+    who = who if len(who) <= 7 else f"…{who[-5:]}"
     image, side, top = axes
     c, look = colour(i), {"lw": 2.2 if few else 1.0, "color": colour(i)}
     edge = [pe.withStroke(linewidth=2.5, foreground="white")]
@@ -123,7 +124,7 @@ def _person(axes, person, joints, i, n):
         image.plot(*px.T, ".", color=c, ms=4 if few else 2)
         if few:
             at = px[np.nanargmin(px[:, 1])]
-            name = str(i + 1) + ("" if person["root_depth_mm"] is None or n > 6 else f": {person['root_depth_mm'] / 1000:.1f} m")
+            name = who + ("" if person["root_depth_mm"] is None or n > 6 else f": {person['root_depth_mm'] / 1000:.1f} m")
             near = 0.15 * abs(np.subtract(*image.get_xlim()))  # names of people beside each other stand above each other
             rise = 5 + 14 * sum(abs(t.xy[0] - at[0]) < near and abs(t.xy[1] - at[1]) < near / 2 for t in image.texts)
             image.annotate(name, at, (0, rise), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge,
@@ -138,9 +139,9 @@ def _person(axes, person, joints, i, n):
     reach = (person["depth_interval_mm"][1] - person["depth_interval_mm"][0]) / 2 / person["root_depth_mm"]
     top.plot([x * (1 - reach), x * (1 + reach)], [y * (1 - reach), y * (1 + reach)], color=c, lw=1.0, alpha=0.6)  # ± 1 s.d., along the ray
     if few:
-        top.annotate(str(i + 1), (x, y), (0, 7), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge)
+        top.annotate(who, (x, y), (0, 7), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge)
         head = joints[np.nanargmax(joints[:, 2]), [0, 2]] / 1000
-        side.annotate(str(i + 1), head, (0, 3), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge)
+        side.annotate(who, head, (0, 3), textcoords="offset points", ha="center", color=c, weight="bold", path_effects=edge)
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def _against_stature(ax, statures, ratios, mean):
     ax.plot(statures / 1000, ratios, ".", ms=3, color=style.BLUE, alpha=0.6, label="one person")
     ax.plot(s / 1000, mean / s, "--", color=style.VERMILLION, lw=1.6, label="size alone")
     ax.axhline(1, color=style.GREEN, lw=1.6, label="feet on the floor alone")
-    ax.set(xlabel="stature (m)", ylabel="estimated / true depth", title="Too small, too far", ylim=(0.7, 1.8))
+    ax.set(xlabel="stature (m)", ylabel="estimated / true depth", title="Too small, too far")
     ax.legend(fontsize=8)
 
 
