@@ -78,6 +78,11 @@ class TestNotebook:
             assert target.startswith("http") or (notebooks.FOLDER / target).exists(), target
 
 
+def test_the_map_of_notebook_00_leads_to_all_others():
+    linked = re.findall(r"\]\((\w+)\.ipynb\)", "\n".join(source(c) for c in load("00_start_here")["cells"]))
+    assert sorted({"00_start_here", *linked}) == NAMES
+
+
 def test_stale_sees_each_kind_of_change(tmp_path, monkeypatch):
     name = NAMES[0]
     nb = load(name)

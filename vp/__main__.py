@@ -55,7 +55,7 @@ def parser():
     c = sub.add_parser("evaluate", help="errors of a second stage on a data set or its twin, beside reference levels")
     c.add_argument("--dataset", required=True, metavar="NAME", help="virtual, panoptic, muco, mupots, coco or bvh")
     c.add_argument("--root", metavar="DIR", help="folder of the data set (default: its virtual twin)")
-    c.add_argument("--camera", nargs="+", metavar="ID", help="of the data set, e.g. 14 16 19 30 (default: those of the test split)")
+    c.add_argument("--camera", nargs="+", metavar="ID", help="of the data set (default: those of the test split); of virtual: FILE.json")
     c.add_argument("--agr", default="gt", choices=("gt", "image"), help="from ground truth, or by a 2D network from pictures")
     c.add_argument("--backbone", metavar="FILE.safetensors", help="the 2D network of --agr image (default: the shipped one)")
     c.add_argument("--noise", default="clean", choices=("clean", "published", "detector"), help="of AGR from ground truth")

@@ -151,7 +151,7 @@ def _keypoint_rcnn():
     try:
         from torchvision.models.detection import keypointrcnn_resnet50_fpn
     except ImportError:
-        hint = 'pip install "virtualpose-notebooks[detector]", or give keypoints of any detector'
+        hint = "pip install -c constraints.txt -e '.[detector]', or give keypoints of any detector"
         raise InputError("the package torchvision is not installed", "--detector torchvision", hint) from None
     try:
         return keypointrcnn_resnet50_fpn(weights="DEFAULT").eval()
