@@ -63,6 +63,7 @@ def test_a_grid_leaves_rows_that_do_not_collapse(folder, tmp_path):
     rows = results.load(out)
     assert sorted(r["value"] for r in rows) == [1, 2, 5]
     assert len({r["config"] for r in rows}) == 3
+    assert [r["config"].partition(" ")[::2] for r in rows] == [(results.config_hash(None), f"value={r['value']}") for r in rows]
     again = run(tmp_path, "--grid", "value=2,7")
     assert "value=2/a: " not in again.stdout, "a finished one ran again"
     assert sorted(r["value"] for r in results.load(out)) == [1, 2, 5, 7]

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import itertools
 import math
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def test_a_table_beside_the_papers_numbers(tmp_path, capsys):
     assert report.main([str(tmp_path)], str(tmp_path / "out")) == 0
     assert "16 rows" in capsys.readouterr().out
     lines = (tmp_path / "out" / "table1.md").read_text().splitlines()
-    assert "| method | train | MuCo (green) mrpe_z (mm) | MuCo (augmented) mrpe_z (mm) |" in lines
+    assert "| method | train | MuCo (green) MRPE_z (mm) | MuCo (augmented) MRPE_z (mm) |" in lines
     assert "| TBS | green | 80.0 ± 2.8 [78.0, 82.0] (76.0) | 80.0 ± 2.8 [78.0, 82.0] (281.6) |" in lines  # sd of -2, 2 is 2.83
     assert [x.split("|")[1:3] for x in lines if x.startswith("| T")] == [  # the paper's order
         [" TBS ", " green "], [" TBS ", " augmented "], [" TIF ", " green "], [" TIF ", " augmented "]
@@ -118,6 +119,52 @@ def test_of_two_rows_of_the_same_second_always_the_same_counts(tmp_path):
     assert got == [[2.0], [2.0]]
 
 
+def test_a_configuration_that_only_the_seed_changes_makes_no_line_of_its_own(tmp_path):
+    for name in ("hashed", "plain"):
+        made = [{**r, "config": f"{r['method']}{r['train']}{r['seed']}" if name == "hashed" else None} for r in table1_rows()]
+        results.append(tmp_path / name / "rows.jsonl", made)
+        report.main([str(tmp_path / name)], str(tmp_path / f"out-{name}"), quiet=True)
+    assert digest(tmp_path / "out-hashed") == digest(tmp_path / "out-plain")
+
+    def lines(*runs):  # (seed, configuration, value) -> [(configuration, mean, seeds)]
+        rows = [results.row("x", "e", v, method="DE", seed=seed, config=config) for seed, config, v in runs]
+        return [(c["config"], c["value"], c["seeds"]) for c in report.summarise(rows)]
+
+    assert lines((0, "a", 1.0), (1, "b", 2.0), (2, None, 6.0)) == [("", 3.0, 3)]
+    assert lines((0, "a", 1.0), (0, "b", 2.0), (1, "c", 4.0)) == [("a", 1.0, 1), ("b", 2.0, 1), ("c", 4.0, 1)]
+    assert lines((None, "a", 1.0), (None, "b", 2.0)) == [("a", 1.0, 1), ("b", 2.0, 1)]
+    assert lines((None, None, 1.0), (None, "b", 2.0)) == [("", 1.0, 1), ("b", 2.0, 1)]
+    assert lines((None, "a", 1.0), (0, "b", 2.0)) == [("", 1.5, 2)]
+
+
+def test_the_values_of_a_grid_are_the_lines_of_it(monkeypatch):
+    def row(seed, size, value, unlike=""):
+        config = f"{seed}{size}{unlike} voxels={size}, moved=True"
+        return results.row("x", "e", value, method="DE", seed=seed, config=config)
+
+    rows = [row(seed, size, 10.0 * size + seed) for size in (2, 10, 0.5) for seed in (0, 1, 2)]
+    cells = report.summarise(rows)
+    want = [(f"voxels={size}, moved=True", 10.0 * size + 1, 3) for size in (0.5, 2, 10)]
+    assert [(c["config"], c["value"], c["seeds"]) for c in cells] == want
+    assert "| DE | voxels=0.5, moved=True | 6 ± 1 [5, 7] |" in report.table(cells)
+    assert drawn(rows, monkeypatch)[0][0] == [f"DE, voxels={size}, moved=True" for size in (0.5, 2, 10)]
+    seeds = [row(0, 2, 1.0), row(1, 3, 5.0)]  # never one mean of two values
+    assert [c["value"] for c in report.summarise(seeds)] == [1.0, 5.0]
+    twice = report.summarise([row(0, 2, 1.0), row(0, 2, 3.0, "b"), row(0, 3, 7.0)])
+    assert [(c["config"], c["value"]) for c in twice] == [
+        ("02 voxels=2, moved=True", 1.0), ("02b voxels=2, moved=True", 3.0), ("voxels=3, moved=True", 7.0)
+    ]  # fmt: skip
+    base = [results.row("x", "e", 1.0, method="DE", seed=0, config="abc"), row(0, 2, 4.0)]
+    assert drawn(base, monkeypatch)[0][0] == ["DE", "DE, voxels=2, moved=True"]
+    assert "config: voxels=2, moved=True." in report.table(report.summarise([row(0, 2, 1.0), row(1, 2, 2.0)]))
+
+
+def test_what_stands_below_a_table_holds_for_all_of_it():
+    trained = [results.row("x", "e", 1.0, method=m, steps=s) for m, s in (("DE", 900), ("REN", 900), ("box size", None))]
+    assert "steps: 900." in report.table(report.summarise(trained))
+    assert "steps" not in report.table(report.summarise([*trained, results.row("x", "e", 1.0, method="PEN", steps=50)]))
+
+
 def test_half_the_budget_is_a_line_of_its_own():
     rows = [*seeded([100.0], steps=800), *seeded([120.0], steps=400, note={"budget": "half"})]
     assert [(c["steps"], c["value"], c["seeds"]) for c in report.summarise(rows)] == [(400, 120.0, 1), (800, 100.0, 1)]
@@ -153,8 +200,8 @@ def test_an_experiment_without_comparison_is_a_list_without_figure(tmp_path):
     results.append(tmp_path / "r.jsonl", rows)
     report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
     text = (tmp_path / "out" / "pinhole.md").read_text()
-    assert "| pitch_cost (mm) | 269.4 |" in text
-    assert "| same_picture (px) | 3e-13 |" in text
+    assert "| pitch cost (mm) | 269.4 |" in text
+    assert "| same picture (px) | 3e-13 |" in text
     assert not (tmp_path / "out" / "pinhole.png").exists()
     ledger = (tmp_path / "out" / "claims.md").read_text()
     assert "| `pitch-cost`" in ledger
@@ -177,22 +224,119 @@ def test_the_figure_is_a_picture_of_the_numbers():
     assert (one != moved).any()
 
 
-def drawn(rows, monkeypatch):
-    """The panels of the figure of these rows: [(names of its lines, values, label, scale)]."""
+def figures(rows, monkeypatch, look, experiment="x"):
+    """What `look` finds in the Figure of these rows."""
     from matplotlib.figure import Figure
 
     seen = []
+    with monkeypatch.context() as m:
+        m.setattr(Figure, "savefig", lambda fig, *_, **__: seen.append(look(fig)))
+        report.figure(experiment, report.summarise(rows))
+    return seen[0]
 
-    def keep(fig, *_, **__):
+
+def drawn(rows, monkeypatch):
+    """The panels of the figure of these rows: [(names of its lines, values, label, scale)]."""
+
+    def look(fig):
         for ax in fig.axes:
-            dots = [x for x in ax.lines if x.get_marker() == "o" and len(x.get_xdata())]
+            dots = [x for x in ax.lines if x.get_marker() in report.MARKERS and len(x.get_xdata())]
             at = {round(float(x.get_ydata()[0]), 3): float(x.get_xdata()[0]) for x in dots}
-            texts = [t.get_text() for t in ax.get_yticklabels()]
-            seen.append((texts, [at[y] for y in sorted(at)], ax.get_xlabel(), ax.get_xscale()))
+            texts = [t.get_text().replace("\n", " ") for t in ax.get_yticklabels()]
+            yield texts, [at[y] for y in sorted(at)], ax.get_xlabel(), ax.get_xscale()
 
-    monkeypatch.setattr(Figure, "savefig", keep)
-    report.figure("x", report.summarise(rows))
-    return seen
+    return figures(rows, monkeypatch, lambda fig: list(look(fig)))
+
+
+def signs(fig):
+    """{label of the legend: (colour, marker)} of a figure, and the labels of its first panel's lines."""
+    (legend,) = fig.legends
+    labels = [t.get_text() for t in legend.get_texts()]
+    found = dict(zip(labels, ((h.get_color(), h.get_marker()) for h in legend.legend_handles)))
+    assert len(found) == len(labels)
+    return found, [t.get_text() for t in fig.axes[0].get_yticklabels()]
+
+
+def test_series_differ_also_in_grey_and_the_papers_diamond_is_open(monkeypatch):
+    where = {"unit": "mm", "train": "green"}
+    rows = [results.row("table1", "mrpe_z", 80.0, method=m, test=t, **where) for m in ("TBS", "TIF") for t in "ABCDEF"]
+    rows += [results.row("table1", "mrpe_z", 90.0, method="TBS", test="MuCo (green)", **where)]
+    found, _ = figures(rows, monkeypatch, signs, "table1")
+    assert found.pop("the paper")[1] == "D"
+    assert set(found) == {*"ABCDEF", "MuCo (green)"}
+    assert len({marker for _, marker in found.values()}) == len(found) == 7
+    assert not {marker for _, marker in found.values()} & {"D", "d"}
+
+    def diamonds(fig):
+        found = [x for x in fig.axes[0].lines if x.get_marker() == "D" and len(x.get_xdata())]
+        return [(x.get_markerfacecolor(), float(x.get_xdata()[0])) for x in found]
+
+    assert figures(rows, monkeypatch, diamonds, "table1") == [("none", 76.0)]
+    apart = [results.row("x", e, 1.0, method=m, test=t) for m in ("m0", "m1") for t, e in (("A", "e"), ("B", "f"), ("C", "e"))]
+    assert list(figures(apart, monkeypatch, signs)[0]) == ["A", "B", "C"], "the order of the table, whichever panel has them"
+    many = [results.row("x", "e", float(i + j), method=f"m{i:02d}", test=f"t{j:02d}") for i in range(30) for j in range(25)]
+    found, lines = figures(many, monkeypatch, signs)
+    assert (len(found), len(set(found.values())), len(lines)) == (25, 25, 30)
+
+
+def test_many_test_sets_or_one_method_make_a_line_per_test_set(monkeypatch):
+    def rows(methods, tests):
+        return [results.row("x", "e", float(m + t), method=f"m{m}", test=f"TS{t}") for m in range(methods) for t in range(tests)]
+
+    eight, nine = [f"TS{t}" for t in range(8)], [f"TS{t}" for t in range(9)]
+    assert [list(x) for x in figures(rows(3, 8), monkeypatch, signs)] == [eight, ["m0", "m1", "m2"]]
+    assert [list(x) for x in figures(rows(3, 9), monkeypatch, signs)] == [["m0", "m1", "m2"], nine]
+    assert [list(x) for x in figures(rows(9, 9), monkeypatch, signs)] == [nine, [f"m{m}" for m in range(9)]]
+    ((lines, values, *_),) = drawn(rows(1, 4), monkeypatch)
+    assert (lines, values) == (eight[:4], [0.0, 1.0, 2.0, 3.0])
+    assert figures(rows(1, 4), monkeypatch, lambda fig: (fig.legends, fig.get_suptitle())) == ([], "x: m0")
+
+
+def cut_or_covered(fig):
+    """Texts of a figure that stand partly outside it or on another one."""
+    fig.draw_without_rendering()
+    texts = [fig._suptitle, *(t for legend in fig.legends for t in legend.get_texts())]
+    for ax in fig.axes:
+        ticks = zip(ax.get_xticks(), ax.get_xticklabels())
+        texts += [ax.xaxis.label, *ax.get_yticklabels(), *(t for x, t in ticks if ax.get_xlim()[0] <= x <= ax.get_xlim()[1])]
+    boxes = [(t.get_text(), t.get_window_extent()) for t in texts if t.get_text()]
+    bad = [text for text, b in boxes if b.x0 < 0 or b.y0 < 0 or b.x1 > fig.bbox.x1 or b.y1 > fig.bbox.y1]
+    return bad + [(s, t) for i, (s, a) in enumerate(boxes) for t, b in boxes[:i] if a.overlaps(b)]
+
+
+@pytest.mark.parametrize("values", [(0.9, 1.0), (700.0, 1347.0), (96000.0, 100000.0), (0.001, 1000.0)])
+def test_no_text_is_cut_or_covers_another(monkeypatch, values):
+    long = "VirtualPose, trained here, AGR: ground truth, noisy, computed"
+    for methods, tests in (
+        (["DE", long], ["a", long]),
+        ([f"{long}, {long} {x}" for x in "abcde"], [f"TS{t}" for t in range(11)]),
+        ([f"m{i}" for i in range(14)], [f"TS{t}" for t in range(14)]),
+        (["DE"], [f"{long}, {long}", "b", "c"]),
+        ([f"{long}, {long} {x}" for x in "ab"], ["only"]),
+        (["W" * 31, "b"], ["only"]),
+    ):
+        at = [(m, t, values[i % 2]) for i, (m, t) in enumerate(itertools.product(methods, tests))]
+        rows = [results.row("x", metric, v, "mm", method=m, test=t) for metric in ("pck_root250_matched", "recall") for m, t, v in at]
+        assert figures(rows, monkeypatch, cut_or_covered) == []
+
+    def right(fig):
+        return max(float(x) for ax in fig.axes for line in ax.lines for x in line.get_xdata()), fig.axes[0].get_xlim()[1]
+
+    most, end = figures(rows, monkeypatch, right)
+    assert most + 0.01 * abs(most) < end, "the whole of the last dot"
+
+
+def test_axes_and_tables_have_the_readers_names_and_the_csv_those_of_the_rows(tmp_path, monkeypatch):
+    names = {"mrpe_z": "MRPE_z", "mrpe": "MRPE", "mpjpe": "MPJPE", "pck_abs": "3DPCK_abs", "recall": "recall", "pckh, knees": "PCKh, knees",
+             "pck_root_matched": "PCK_root, matched people, 15 cm", "new_thing": "new thing"}  # fmt: skip
+    rows = [results.row("x", name, v, method=m) for name in names for m, v in (("a", 1.0), ("b", 2.0))]
+    assert {label for _, _, label, _ in drawn(rows, monkeypatch)} == set(names.values())
+    results.append(tmp_path / "r.jsonl", rows)
+    report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
+    head = (tmp_path / "out" / "x.md").read_text().splitlines()[2]
+    assert {x.strip() for x in head.strip("|").split("|")} == {"method", *names.values()}
+    with (tmp_path / "out" / "x.csv").open() as f:
+        assert {c["metric"] for c in csv.DictReader(f)} == set(names)
 
 
 def test_lines_have_readable_names_in_the_order_of_their_numbers(monkeypatch):
@@ -266,3 +410,12 @@ def test_names_of_experiments_make_safe_file_names(tmp_path):
     results.append(tmp_path / "r.jsonl", [results.row("../a b/c", "m", 1.0)])
     report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".._a_b_c.csv", ".._a_b_c.md", "README.md", "claims.md", "claims.svg"]
+
+
+def test_greek_letters_stay_in_file_names(tmp_path):
+    results.append(tmp_path / "r.jsonl", [results.row(name, "m", 1.0) for name in ("fig3b, by γ", "fig3b, by θ", "σ", "fig3b, by gamma")])
+    report.main([str(tmp_path / "r.jsonl")], str(tmp_path / "out"), quiet=True)
+    made = {p.stem: p.read_text().splitlines()[0] for p in (tmp_path / "out").glob("*.md")}
+    assert made["fig3b_by_theta"] == "# fig3b, by θ"
+    assert made["sigma"] == "# σ"
+    assert {made["fig3b_by_gamma"], made["fig3b_by_gamma_2"]} == {"# fig3b, by γ", "# fig3b, by gamma"}

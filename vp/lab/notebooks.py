@@ -115,7 +115,8 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None, gri
         (work / "facts.json").write_text(json.dumps({**facts, **about}))
         if grid:
             told = [json.loads(line) for line in rows.read_text().splitlines()]
-            told = [{**r, "config": results.config_hash({"config": r.get("config"), "grid": grid})} for r in told]
+            words = ", ".join(f"{k}={v}" for k, v in grid.items())
+            told = [{**r, "config": f"{results.config_hash(r.get('config'))} {words}"} for r in told]
             rows.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in told))
         for cell in nb["cells"]:
             if cell["cell_type"] == "markdown":  # links that are meant from the folder of the notebooks

@@ -1,7 +1,8 @@
 """`vp report`: tables (Markdown, CSV), figures (PNG) and the claims ledger, rebuilt from rows alone and byte for byte the same each time.
 
 One table per experiment: a line per method and training set, a column per test set and metric, the paper's number beside ours where it has
-one.  Numbers from different profiles, data sources or budgets stand in different lines; seeds are averaged, wherever they were run.
+one.  Numbers from different profiles, data sources, budgets or values of a grid stand in different lines; seeds are averaged, wherever they
+were run.
 """
 
 import csv
@@ -9,6 +10,7 @@ import io
 import itertools
 import math
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,17 @@ LINE = ("method", "train", "profile", "poses", "cameras", "images", "steps", "co
 CELL = ("test", "metric", "unit")  # what makes a column
 LEGEND = "In round brackets: the paper's number; ± standard deviation over seeds; [lo, hi] 95 % interval."
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # safe for colour-blind readers
+MARKERS = "os^vPX*>"  # one more than colours, so that 56 pairs differ; the open diamond is the paper's
+MOST = 8  # test sets that a figure tells apart by colour and marker; of more, each is a line
+METRICS = {  # what readers call them; others without underscores
+    "mrpe_z": "MRPE_z", "mrpe": "MRPE", "mpjpe": "MPJPE", "pck_abs": "3DPCK_abs", "pck_abs_all": "3DPCK_abs, all people",
+    "pck_abs_matched": "3DPCK_abs, matched people", "pck_rel_matched": "3DPCK_rel, matched people",
+    "pck_root_matched": "PCK_root, matched people, 15 cm", "pck_root250_matched": "PCK_root, matched people, 25 cm",
+    "auc_abs_all": "AUC_abs, all people", "pckh": "PCKh", "oks_ap": "OKS AP", "oks_ap50": "OKS AP50", "root_ap": "AP_root",
+    "root_recall": "recall of roots", "peak_error": "error of the peak", "heatmap_change": "change of the heatmaps",
+    "answer_change": "change of the answer",
+}  # fmt: skip
+GREEK = str.maketrans({"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "θ": "theta", "λ": "lambda", "μ": "mu", "σ": "sigma"})
 CSV_COLUMNS = ("experiment", *LINE, *CELL, "value", "sd", "lo", "hi", "seeds", "n", "paper")
 
 
@@ -68,9 +81,7 @@ def summarise(rows):
     Of several seeds: the mean, the standard deviation over seeds, and a 95 % interval that draws seeds first, then scenes where the rows
     have them.  Of one: its own interval.
     """
-    groups = {}
-    for r in results.ordered(rows):
-        groups.setdefault(tuple(r[c] or "" for c in (*LINE, *CELL)), []).append(r)
+    groups = _groups(results.ordered(rows))
     printed = results.paper(rows[0]["experiment"]) if rows else []
     cells = []
     for key, same in groups.items():
@@ -94,6 +105,22 @@ def summarise(rows):
     return sorted(cells, key=place)
 
 
+def _groups(rows):
+    """{values of LINE and CELL: rows}.  Of `config`, which also the seed may change, only the words of a grid tell lines apart, or all
+    of it where one seed has several with the same words.
+    """
+    alike, groups = {}, {}
+    for r in rows:
+        words = (r["config"] or "").partition(" ")[2]
+        alike.setdefault(tuple(words if c == "config" else r[c] or "" for c in (*LINE, *CELL)), []).append(r)
+    for key, same in alike.items():
+        runs = {(r["seed"], r["config"]) for r in same}
+        several = len(runs) > len({seed for seed, _ in runs})
+        for r in same:
+            groups.setdefault(tuple(r["config"] or "" if several and c == "config" else k for c, k in zip(LINE + CELL, key)), []).append(r)
+    return groups
+
+
 def _interval(same):
     """95 % interval (lo, hi) of the mean of rows of several seeds: seeds are drawn, then scenes where every row has them."""
     if any(math.isnan(r["value"]) for r in same):
@@ -112,63 +139,79 @@ def table(cells):
     vary = _vary(lines)
     shown = [i for i, k in enumerate(LINE) if vary[k] or (k in ("method", "train") and lines[0][i])]
     at = {tuple(c[k] for k in (*LINE, *CELL)): c for c in cells}
-    names = [" ".join(filter(None, (test, metric, f"({unit})" if unit else ""))) for test, metric, unit in columns]
+    names = [" ".join(filter(None, (test, _reader(metric), f"({unit})" if unit else ""))) for test, metric, unit in columns]
     if len(lines) == 1:
         head = ["", " ".join(str(lines[0][i]) for i in shown) or "ours"]
         body = [[name, _cell(at.get((*lines[0], *column)))] for name, column in zip(names, columns)]
     else:
         head = [*(LINE[i] for i in shown), *names]
         body = [[*(line[i] or "–" for i in shown), *(_cell(at.get((*line, *column))) for column in columns)] for line in lines]
-    same = [f"{k}: {lines[0][i]}" for i, k in enumerate(LINE) if i not in shown and not vary[k] and k != "config" and lines[0][i]]
+    said = [(k, {line[i] for line in lines if line[i]}) for i, k in enumerate(LINE) if i not in shown]
+    same = [f"{k}: {values.pop()}" for k, values in said if len(values) == 1]
     return claims.markdown(head, body) + (f"\n{', '.join(same)}.\n" if same else "")
 
 
 def figure(experiment, cells):
-    """PNG bytes: one panel per metric, a line per method that has it, a dot per test set with its interval, the paper's number as an
-    open diamond; a logarithmic axis where numbers differ more than a hundredfold.
+    """PNG bytes: one panel per metric, a line per method that has it, a marker per test set with its interval, the paper's number as an
+    open diamond; a logarithmic axis where numbers differ more than a hundredfold.  Of one method, or more than MOST test sets: a line per
+    test set and a marker per method.
     """
     from matplotlib import rc_context, rcParamsDefault
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     panels = [[c for c in cells if (c["metric"], c["unit"]) == panel] for panel in _unique(cells, ("metric", "unit"))]
-    names, tests = _names(_unique(cells, LINE)), [test for (test,) in _unique(cells, ("test",))]
-    places = [_places(panel) for panel in panels]
-    heights = [0.75 + at[-1] for at in places]
+    methods, tests = _names(_unique(cells, LINE)), {test: test or "–" for (test,) in _unique(cells, ("test",))}
+    turned = len(methods) == 1 < len(tests) or len(tests) > max(MOST, len(methods))
+    lines, series = (tests, methods) if turned else (methods, tests)
+    keys = [[(tuple(c[k] for k in LINE), c["test"])[:: -1 if turned else 1] for c in panel] for panel in panels]  # (line, series)
+    lines = {line: textwrap.fill(name, 34) for line, name in lines.items()}
+    labels = [textwrap.fill(name, 70) for name in series.values()] if len(series) > 1 else [""]
+    places = [_places([line for line, _ in mine], lines, 0.05 if turned and len(series) > 2 else 0.12) for mine in keys]
+    heights = [0.65 + end for *_, end in places]
+    title = experiment + (f": {only}" if len(series) == 1 and (only := next(iter(series.values()))) not in ("–", "ours") else "")
     with rc_context({**rcParamsDefault, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "text.parse_math": False}):
         fig = Figure(figsize=(8, 1.0 + sum(heights)), dpi=100, layout="constrained")
         FigureCanvasAgg(fig)
+        fig.get_layout_engine().set(rect=(0, 0, 0.965, 1))  # room for half a number at the right end of an axis
         axes = fig.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
-        fig.suptitle(experiment + (f": {tests[0]}" if len(tests) == 1 and tests[0] else ""), x=0.01, ha="left", weight="bold")
-        for ax, panel, (lines, ticks, at, end) in zip(axes, panels, places):
-            for t, test in enumerate(tests):
-                dots = [(c, y) for c, y in zip(panel, at) if c["test"] == test]
-                _dots(ax, dots, COLOURS[t % len(COLOURS)], test if len(tests) > 1 else "")
-            ax.set_yticks(ticks, [names[line] for line in lines])
+        fig.suptitle(textwrap.fill(title, 80), x=0.01, ha="left", weight="bold")
+        for ax, panel, mine, (bands, at, end) in zip(axes, panels, keys, places):
+            for i, (key, label) in enumerate(zip(series, labels)):
+                dots = [(c, y) for c, y, (_, of) in zip(panel, at, mine) if of == key]
+                _dots(ax, dots, COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], label)
+            ax.set_yticks([(a + b) / 2 for a, b in bands.values()], [lines[line] for line in bands])
+            for a, b in list(bands.values())[1::2]:
+                ax.axhspan(a, b, color="0.96", lw=0, zorder=0)
             ax.set_ylim(end, 0)
             _scale(ax, panel)
             ax.grid(axis="x", color="0.9")
             ax.set_axisbelow(True)
         if any(c["paper"] is not None for c in cells):
-            axes[-1].plot([], [], "D", mfc="none", color="0.3", label="the paper")
+            axes[-1].plot([], [], "D", mfc="none", ms=8, color="0.3", label="the paper")
         handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
-        if handles:
-            fig.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=_columns(list(handles)), frameon=False)
+        if said := [label for label in (*labels, "the paper") if label in handles]:
+            handles = [handles[label] for label in said]
+            fig.legend(handles, said, loc="outside lower center", ncols=_columns(said), frameon=False)
         png = io.BytesIO()
         fig.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()
 
 
 def _columns(labels):
-    """Columns of a legend that fits under the figure: some 90 characters, a marker taking five."""
-    return max(1, min(len(labels), 90 // (5 + max(map(len, labels)))))
+    """Columns of a legend that fits under the figure: some 88 characters, a marker taking eight."""
+    return max(1, min(len(labels), 88 // (8 + max(map(len, labels)))))
 
 
 def _names(lines):
     """{line: what tells it from the others, readably}."""
     vary, said = _vary(lines), {"steps": "{} steps", "config": "configuration {}"}
     shown = [i for i, k in enumerate(LINE) if vary[k] or k in ("method", "train")]
-    return {line: ", ".join(said.get(LINE[i], "{}").format(line[i]) for i in shown if line[i]) or "ours" for line in lines}
+
+    def name(k, value):
+        return str(value) if "=" in str(value) else said.get(k, "{}").format(value)  # the words of a grid say what they are
+
+    return {line: ", ".join(name(LINE[i], line[i]) for i in shown if line[i]) or "ours" for line in lines}
 
 
 def _vary(lines):
@@ -179,15 +222,17 @@ def _vary(lines):
     return vary
 
 
-def _places(cells):
-    """Of one panel: its lines, the height (inch, from above) of the middle of each, that of each cell, and that of the whole."""
-    lines, ticks, at, top = _unique(cells, LINE), [], {}, 0.0
-    for line in lines:
-        mine = [i for i, c in enumerate(cells) if tuple(c[k] for k in LINE) == line]
-        at |= {i: top + 0.1 + 0.12 * (k + 0.5) for k, i in enumerate(mine)}
-        ticks.append(top + 0.1 + 0.06 * len(mine))
-        top += 0.2 + 0.12 * len(mine)
-    return lines, ticks, [at[i] for i in range(len(cells))], top
+def _places(cells, names, step):
+    """Of one panel: {line: (top, bottom) in inch from above}, the height of each cell, and that of the whole; cells: the line of each."""
+    bands, at, top = {}, [0.0] * len(cells), 0.05
+    for line in sorted(set(cells), key=list(names).index):
+        mine = [i for i, of in enumerate(cells) if of == line]
+        deep = 0.14 + max(step * len(mine), 0.17 * len(names[line].splitlines()))
+        bands[line] = top, top + deep
+        for k, i in enumerate(mine):
+            at[i] = top + deep / 2 + step * (k - (len(mine) - 1) / 2)
+        top += deep
+    return bands, at, top + 0.05
 
 
 def _scale(ax, cells):
@@ -199,17 +244,24 @@ def _scale(ax, cells):
         ax.xaxis.set_major_formatter("{x:g}")  # powers of ten would be formulas
         ax.xaxis.set_minor_formatter("")
     elif seen and min(seen) > 0:
-        ax.set_xlim(left=0)
+        ax.set_xlim(0, 1.04 * max(seen))
     about = ", ".join(filter(None, (unit, "logarithmic" if ax.get_xscale() == "log" else "")))
-    ax.set_xlabel(metric + (f" ({about})" if about else ""))
+    ax.set_xlabel(_reader(metric) + (f" ({about})" if about else ""))
 
 
-def _dots(ax, cells, colour, label):
+def _reader(metric):
+    """A metric as readers call it: "pckh, knees" is PCKh, knees."""
+    name, comma, of = metric.partition(",")
+    return METRICS.get(name, name.replace("_", " ")) + comma + of
+
+
+def _dots(ax, cells, colour, marker, label):
     for i, (c, y) in enumerate(cells):
         ax.plot(_spread(c), [y, y], color=colour, lw=2, alpha=0.5)
-        ax.plot(c["value"], y, "o", color=colour, label=label if i == 0 and label else None)
+        size, label = 11 if marker == "*" else 7, None if i else label or None
+        ax.plot(c["value"], y, marker, color=colour, ms=size, mec="white", mew=0.5, label=label)
         if c["paper"] is not None:
-            ax.plot(c["paper"], y, "D", mfc="none", color=colour)
+            ax.plot(c["paper"], y, "D", mfc="none", ms=8, color=colour)  # ours fits inside
 
 
 def _spread(c):
@@ -257,7 +309,7 @@ def _file_names(experiments):
     """A file name for each experiment, without suffix: safe, no two alike (also not but for case), none that of README.md or claims.md."""
     taken, names = {"readme", "claims"}, []
     for experiment in experiments:
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", experiment)[:100]
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "_", experiment.translate(GREEK))[:100]
         names.append(next(n for k in itertools.count(1) if (n := plain if k == 1 else f"{plain}_{k}").lower() not in taken))
         taken.add(names[-1].lower())
     return names

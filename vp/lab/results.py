@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]  # of the repository
 COLUMNS = (
     "experiment", "notebook", "method", "train", "test", "metric", "unit",  # what was measured, how, trained and tested on what
     "value", "n", "lo", "hi",  # the number, how many people (or points) it averages, its 95 % interval
-    "seed", "profile", "config",  # of the run; config is a hash of everything else that could change the number
+    "seed", "profile", "config",  # of the run; config: a hash of all else that could change the number, and a grid's values in words
     "poses", "cameras", "images",  # where each came from: a data set's name, "twin", "computed"
     "steps", "samples_seen",  # of training
     "per_scene", "clusters",  # optional: values behind the mean, and the scene (cluster) of each, for paired bootstrap
