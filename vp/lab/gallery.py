@@ -134,11 +134,15 @@ PICTURES = {
 
 
 def main(names=()):
-    """Make the named pictures (default all)."""
+    """Make the named pictures (default all); returns the exit code."""
+    if unknown := set(names) - PICTURES.keys():
+        print(f"no picture {', '.join(sorted(unknown))}; known are {', '.join(PICTURES)}", file=sys.stderr)
+        return 2
     for name in names or PICTURES:
         print(name, flush=True)
         PICTURES[name](FOLDER / name)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ def floor_lines(rows):
     return {method: sorted(points) for method, points in lines.items()}
 
 
-def floor_chart(lines, size=(9.6, 5.2)):
+def floor_chart(lines, size=(8.6, 6.0)):
     """Mean error of depth by distance: methods as lines with 95 % intervals, what no method can beat as areas.
 
     lines: {method or floor: [(m, mean mm, lo, hi, people)]}, as `ablation_rows.floor_chart` gives them.
@@ -46,7 +46,8 @@ def floor_chart(lines, size=(9.6, 5.2)):
     ax.yaxis.set_major_formatter("{x:g}")
     low = min((point[1] for some in lines.values() for point in some), default=1.0)
     ax.set_ylim(bottom=max(1.0, 0.6 * low))
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9)
+    ax.set_xticks(sorted({point[0] for some in lines.values() for point in some}))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=9, frameon=False)
     said = "; ".join(f"{k}: " + ", ".join(f"{p[1]:.0f} mm at {p[0]:.1f} m" for p in v) for k, v in lines.items())
     return style.alt(fig, f"Error of depth by distance, logarithmic. {said}.")
 
