@@ -8,8 +8,8 @@ ARGS ?=
 NBVAL = -n 2 --dist loadscope --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600
 # one grid over notebook 11 a line of `make sweep`, the profile's own value among them: width of the depth gate, voxels, people, noise of the AGR, missing joints, protocol,
 # number of training scenes
-SWEEP = sigma_mm=100,200,400,600,1200 voxels=0.5,0.75,1,1.5 people=1,2,5,8 noise=clean,published,detector missing=none,arm,leg,head \
-        protocol=honest,published scenes=0,500,2000,8000
+SWEEP = sigma_mm=100,200,400,600,1200 voxels=0.5,1,1.5,2 people=1,2,5,8 noise=clean,published,detector missing=none,arm,leg,head \
+        protocol=honest,published scenes=0,50,200,800
 TRAINING = $(shell grep -l '"trains"' notebooks/*.ipynb)  # their outputs are not compared: a few steps of training give no results
 
 .PHONY: help install reproduce sweep test notebooks lab clean
@@ -29,7 +29,7 @@ reproduce: .venv/.ready  ## run every notebook (ARGS="--profile quick --data NAM
 	@$(PY) -m vp reproduce $(ARGS)
 
 sweep: .venv/.ready  ## notebook 11 over its parameters, beyond the paper's experiments (ARGS="--dry-run" first)
-	@failed=0; for grid in $(SWEEP); do echo "--grid $$grid"; $(PY) -m vp reproduce --only 11 --grid $$grid $(ARGS) || failed=1; done; exit $$failed
+	@trap 'exit 130' INT TERM; failed=0; for grid in $(SWEEP); do echo "--grid $$grid"; $(PY) -m vp reproduce --only 11 --grid $$grid $(ARGS) || failed=1; done; exit $$failed
 
 test: .venv/.ready  ## ruff, unit tests, all notebooks at profile smoke, nbval
 	@.venv/bin/ruff check .

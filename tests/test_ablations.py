@@ -202,6 +202,10 @@ def test_a_sweep_changes_what_it_says_and_nothing_else():
         assert Sweep(**{name: value}).course(course) == course, name
         assert Sweep(**{name: value}).asked == {name: value}
         assert value in [type(value)(x) for x in grids[name].split(",")]
+    fewest = min(p.steps * p.batch for p in (course.alone, course.together))
+    assert max(int(n) for n in grids["scenes"].split(",")) < fewest / 2, "a set of scenes that is not seen twice is one without end"
+    bins = [Sweep(voxels=float(v)).course(course).sizes.space_bins for v in grids["voxels"].split(",")]
+    assert len(set(bins)) == len(bins)
     assert Sweep(voxels=0.5).label(course) == "voxels = 0.5 (16 x 16 x 8)"
     assert Sweep(sigma_mm=150.0).course(course) == replace(course, sizes=replace(course.sizes, sigma=150.0))
     half = Sweep(voxels=0.5).course(course).sizes

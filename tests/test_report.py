@@ -135,6 +135,9 @@ def test_a_configuration_that_only_the_seed_changes_makes_no_line_of_its_own(tmp
     assert lines((None, "a", 1.0), (None, "b", 2.0)) == [("a", 1.0, 1), ("b", 2.0, 1)]
     assert lines((None, None, 1.0), (None, "b", 2.0)) == [("", 1.0, 1), ("b", 2.0, 1)]
     assert lines((None, "a", 1.0), (0, "b", 2.0)) == [("", 1.5, 2)]
+    runs = ((0, 1.0, 96), (1, 2.0, 96), (2, 6.0, 48))
+    rows = [results.row("x", "e", v, method="DE", seed=k, config=str(k), samples_seen=n) for k, v, n in runs]
+    assert {(c["config"], c["value"]) for c in report.summarise(rows)} == {("96 samples", 1.5), ("48 samples", 6.0)}
 
 
 def test_the_values_of_a_grid_are_the_lines_of_it(monkeypatch):

@@ -218,6 +218,12 @@ def halves(rows):
     return f"{what}: {n} rows of half budget were compared." if n else f"{what}; no row of half budget is here, so that was not tested."
 
 
+def _apart():
+    """A sentence on claims that decide no statement."""
+    n = len(claims.ALL.keys() - {i for s in STATEMENTS for i in s.claims})
+    return f"{n} claims of our own decide no statement (a stricter reading, a control); they stand with the others at the end."
+
+
 def page(rows, verdicts, ledger, start):
     """figures/claims.md: the ledger, what does not hold, what was not run, every claim."""
     every = claims.ClaimsTable(verdicts)
@@ -228,6 +234,7 @@ def page(rows, verdicts, ledger, start):
         f"{counts(ledger)}.  Rebuilt from rows by `vp report`.  Where `data` says virtual, compare orders with the paper's, not digits.\n",
         f"![Each statement's verdict and effect]({SVG})\n",
         f"{about}  Shown is the claim that decides; thresholds were written down before the run.  {halves(rows)}\n",
+        f"{_apart()}\n",
         '"(1 seed)": one training stands behind it, and the interval is over scenes alone.  A + after a revision: the code had changes '
         "that were not committed.\n",
         table(ledger, start),

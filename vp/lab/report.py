@@ -107,17 +107,19 @@ def summarise(rows):
 
 def _groups(rows):
     """{values of LINE and CELL: rows}.  Of `config`, which also the seed may change, only the words of a grid tell lines apart, or all
-    of it where one seed has several with the same words.
+    of it where one seed has several with the same words; trainings that saw another number of samples are never one line.
     """
     alike, groups = {}, {}
     for r in rows:
         words = (r["config"] or "").partition(" ")[2]
         alike.setdefault(tuple(words if c == "config" else r[c] or "" for c in (*LINE, *CELL)), []).append(r)
     for key, same in alike.items():
-        runs = {(r["seed"], r["config"]) for r in same}
-        several = len(runs) > len({seed for seed, _ in runs})
+        runs, budgets = {(r["seed"], r["config"]) for r in same}, {r["samples_seen"] for r in same}
+        several, words = len(runs) > len({seed for seed, _ in runs}), key[LINE.index("config")]
         for r in same:
-            groups.setdefault(tuple(r["config"] or "" if several and c == "config" else k for c, k in zip(LINE + CELL, key)), []).append(r)
+            samples = [f"{r['samples_seen']} samples"] if len(budgets) > 1 else []
+            config = r["config"] or "" if several else ", ".join(filter(None, [words, *samples]))
+            groups.setdefault(tuple(config if c == "config" else k for c, k in zip(LINE + CELL, key)), []).append(r)
     return groups
 
 

@@ -24,10 +24,10 @@ PROTOCOLS = ("honest", "published")
 class Sweep:
     """What notebook 11's sweep parameters ask for; a default (0, -1, "") leaves the course and the test as they are, and is not swept.
 
-    sigma_mm: of the depth gate;  voxels: their number along each side of REN's space, as a factor;  people: most in a training scene;
-    noise: of the AGR in training, one of NOISES ("published" is the course's);  scenes: so many training scenes for the DE alone, and so
-    many others for all networks together, over and over, 0 (the course's): without end;  missing: joints that the test's AGR lacks, one of
-    MISSING;  protocol: of the test, one of PROTOCOLS.
+    sigma_mm: of the depth gate;  voxels: their number along each side of REN's space, as a factor, rounded to what its network can
+    halve;  people: most in a training scene;  noise: of the AGR in training, one of NOISES ("published" is the course's);  scenes: so many
+    training scenes for the DE alone, and so many others for all networks together, over and over, 0 (the course's): without end;
+    missing: joints that the test's AGR lacks, one of MISSING;  protocol: of the test, one of PROTOCOLS.
     """
 
     sigma_mm: float = 0.0
