@@ -27,6 +27,7 @@ PATH = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"  # where Debian keeps dae
 NODES, CPUS = ("node1", "node2"), 2  # CPUs of each, whatever this machine has
 
 CONFIG = """ClusterName=virtual
+MinJobAge=86400
 SlurmctldHost={host}(127.0.0.1)
 SlurmUser={user}
 SlurmdUser={user}
