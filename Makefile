@@ -6,8 +6,8 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 p
             $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 ARGS ?=
 NBVAL = -n 2 --dist loadscope --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600
-# one grid over notebook 11 a line of `make sweep`, the profile's own value among them: width of the depth gate, voxels, people, noise of the AGR, missing joints, protocol,
-# number of training scenes
+# one grid over notebook 11 a line of `make sweep`, the profile's own value among them: width of the depth gate, voxels, people, noise of
+# the AGR, missing joints, protocol, number of training scenes
 SWEEP = sigma_mm=100,200,400,600,1200 voxels=0.5,1,1.5,2 people=1,2,5,8 noise=clean,published,detector missing=none,arm,leg,head \
         protocol=honest,published scenes=0,50,200,800
 TRAINING = $(shell grep -l '"trains"' notebooks/*.ipynb)  # their outputs are not compared: a few steps of training give no results

@@ -60,3 +60,10 @@ def looking_in(B=2, distance=5000.0, up=0.4):
     """Cameras (batch of B), 1 radian apart on a circle of `distance` mm, `up` times that high, all looking at (0, 0, 900)."""
     turn = torch.arange(B) * 1.0
     return Camera.look_at(torch.stack([turn.cos(), turn.sin(), up + 0 * turn], -1) * distance, [0.0, 0.0, 900.0]).to(torch.float32)
+
+
+def grids_of_make():
+    """The grids of `make sweep`, "NAME=V1,V2" each."""
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text().replace("\\\n", " ")
+    (line,) = [x for x in makefile.splitlines() if x.startswith("SWEEP =")]
+    return line.split()[2:]

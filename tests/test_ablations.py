@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
-from conftest import close
+from conftest import close, grids_of_make
 
 from vp.camera import Camera
 from vp.errors import InputError
@@ -182,13 +182,6 @@ def test_claims_look_at_the_rows_that_are_written():
 
 
 # ---- sweeps ----------------------------------------------------------------------------------------------------------------------------
-
-
-def grids_of_make():
-    """The grids of `make sweep`, "NAME=V1,V2" each."""
-    makefile = (results.ROOT / "Makefile").read_text().replace("\\\n", " ")
-    (line,) = [x for x in makefile.splitlines() if x.startswith("SWEEP =")]
-    return line.split()[2:]
 
 
 def test_a_sweep_changes_what_it_says_and_nothing_else():

@@ -5,6 +5,7 @@ import tomllib
 
 import nbformat
 import pytest
+from conftest import grids_of_make
 
 from vp.errors import InputError
 from vp.lab import notebooks, plan
@@ -226,8 +227,7 @@ def test_who_reads_the_rows_of_the_others_changes_with_them(folder):
 
 
 def test_sweep_varies_parameters_that_notebook_11_has():
-    (line,) = [x for x in (notebooks.ROOT / "Makefile").read_text().replace("\\\n", " ").splitlines() if x.startswith("SWEEP =")]
-    grids = line.split()[2:]
+    grids = grids_of_make()
     assert len(grids) >= 6
     for grid in grids:
         jobs, _ = plan.plan("smoke", only=["11_ablations"], grid=[grid])

@@ -238,8 +238,8 @@ def _put(name, made, profile):
         cell["source"] = before["source"]
     rows, new = ROOT / "results" / "rows" / f"{name}.jsonl", made / f"{name}.jsonl"
     rows.parent.mkdir(parents=True, exist_ok=True)
-    if new.stat().st_size:
-        if rows_hash(new) != rows_hash(rows) or '+", "time"' in rows.read_text():  # unchanged rows keep a clean provenance
+    if new.stat().st_size:  # unchanged rows keep their provenance, if it is a committed revision
+        if rows_hash(new) != rows_hash(rows) or any((r["git"] or "").endswith("+") for r in results.load(rows)):
             shutil.copy(new, rows)
     else:
         rows.unlink(missing_ok=True)

@@ -59,7 +59,7 @@ class Sweep:
         """A `Course` with the changes that training can see."""
         s = course.sizes
         step = 4 * s.ren_stride  # what the 3D network halves
-        bins = tuple(max(step, round(n * self.voxels / step) * step) for n in s.space_bins) if self.voxels not in (0, 1) else s.space_bins
+        bins = tuple(max(step, round(n * self.voxels / step) * step) for n in s.space_bins) if self.voxels else s.space_bins
         sizes = replace(s, sigma=self.sigma_mm or s.sigma, space_bins=bins)
         people = (min(course.people[0], self.people), self.people) if self.people else course.people
         return replace(course, sizes=sizes, people=people, noise=NOISES[self.noise] if self.noise else course.noise)
