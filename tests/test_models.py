@@ -4,9 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from test_second_stage import COURSE, TINY
 
 from vp.lab import models
@@ -101,3 +103,25 @@ def test_the_cache_is_keyed_by_the_code(tmp_path, code, monkeypatch):
     edited(code / "nets" / "pen.py")
     models.cached(COURSE, batches, tmp_path)
     assert len(set(made)) == 2
+
+
+def test_a_shared_part_is_trained_once_and_gives_the_same_bits(tmp_path, monkeypatch):
+    course = replace(COURSE, alone=replace(COURSE.together, steps=2))
+    naive = replace(course, sizes=replace(course.sizes, naive=True), pen_on="candidates", cubes=1)
+    trained, learn = [], models.learn
+    monkeypatch.setattr(models, "learn", lambda c, *a, **k: trained.append((c.together.steps, bool(k["first"]))) or learn(c, *a, **k))
+    for c in (course, naive):
+        batches = Batches(world(), c.sizes)
+        by_itself = models.cached(c, batches, tmp_path / "itself", None)
+        with_others = models.cached(c, batches, tmp_path / "others", None, sharing=True)
+        one, other = by_itself.model.state_dict(), with_others.model.state_dict()
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[k], other[k]) for k in one)
+        for facts in ("losses", "at", "course", "calibration"):
+            assert by_itself.facts[facts] == with_others.facts[facts]
+        assert with_others.facts["training"]["DE"]["steps"] == 2
+    steps = course.together.steps
+    assert trained == [(steps, False), (0, False), (steps, True), (steps, False), (steps, True)], "the DE's part once for both"
+    other = models.shared(replace(course, sizes=replace(course.sizes, de_width=2 * course.sizes.de_width)))
+    assert other != models.shared(course) == models.shared(naive)
+    assert models.shared(replace(course, frame="camera")) != models.shared(course)

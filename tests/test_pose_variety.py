@@ -252,6 +252,10 @@ def test_to_nearest_is_the_mean_over_joints():
     assert pose_variety.to_nearest(bent, known[torch.tensor([2])])[0] > 50
     known.joints[1, 4] = torch.nan  # is left out: with a joint missing, it would be near to anything
     assert 50 < pose_variety.to_nearest(bent, known)[0] < 500
+    known.joints[:, JOINTS_17.index("head_top")] = torch.nan  # nobody of the others has one (Panoptic): it does not count
+    assert pose_variety.to_nearest(body("sitting"), known)[0] == pytest.approx(0, abs=0.1)
+    bent.joints[0, JOINTS_17.index("head_top")] += 500.0
+    assert 50 < pose_variety.to_nearest(bent, known)[0] < 500
 
 
 def test_bins():

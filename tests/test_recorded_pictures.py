@@ -431,6 +431,29 @@ def test_the_study_runs_on_recorded_pictures(dome, studio):
     assert {r["train"] for r in rows} == set(generalization.BACKGROUNDS.arms)
 
 
+def test_a_folder_without_all_pictures_is_rendered(dome, tmp_path, capsys):
+    """Poses and cameras of the folder, pictures of the twin; what there is of recorded pictures is not mixed in, and the run says so."""
+    folder = str(write_panoptic(tmp_path / "some", frames=4, pictured=(14, 16)))
+    with pytest.warns(UserWarning, match=r"camera 00_19 .*; all pictures are rendered"):
+        assert "00_19" in generalization.lacking("panoptic", folder)
+    assert generalization.lacking("panoptic", str(dome)) is None
+    said = [generalization.told("panoptic", r) for r in (None, folder, str(dome))]
+    assert said == ["virtual twin", "recorded poses, rendered", "recorded"]
+    out = generalization.run("fig3a", "smoke", 0, ("TBS",), folder)
+    rows = generalization.rows(out, "fig3a", profile="smoke")
+    assert {(r["poses"], r["cameras"], r["images"]) for r in rows} == {("panoptic", "panoptic", "twin")}
+    sizes = profiles.PROFILES["smoke"].study
+    seen = {c: generalization.CAMERA_VIEWS.arms[c][0].pictures(sizes, 0, folder) for c in (*CAMERAS, "many")}
+    assert {c: p.sources["cameras"] for c, p in seen.items()} == dict.fromkeys(CAMERAS, "panoptic") | {"many": "twin"}
+    for c in CAMERAS:
+        assert len(seen[c]) == sizes.train
+        close(seen[c].camera.centre, camera_of(int(c)).centre.expand(sizes.train, 3), 1e-3)
+        assert torch.equal(seen[c].depth[..., ROOT] > 0, seen[c].mask)
+        assert len(marks(seen[c].image[0])) == 0, "no disc of a recorded picture"
+    assert train_methods.main(["fig3a", "--profile", "smoke", "--data", f"panoptic={folder}"]) == 2
+    assert "00_19" in capsys.readouterr().err
+
+
 def test_halves_of_an_arm_are_of_both_backgrounds(studio):
     sizes = profiles.PROFILES["smoke"].study
     green, other = (s.pictures(sizes, 0, str(studio)) for s in generalization.BACKGROUNDS.arms["augmented"])

@@ -5,7 +5,7 @@ import torch
 
 from vp.camera import Camera
 from vp.skeleton import JOINTS_17
-from vp.world.mannequin import BOTTOM, SKIN, TOP, clothes
+from vp.world.mannequin import BOTTOM, SKIN, TOP, clothes, mannequin
 from vp.world.poses import person
 from vp.world.render import render_people
 
@@ -46,3 +46,16 @@ def test_no_cloth_is_taken_for_skin():
             assert np.linalg.norm(c - s) >= 0.36 or c[0] <= c[2]
             blue += c[2] > c[0]
     assert 0.3 < blue / 8000 < 0.8
+
+
+def test_who_has_no_head_top_has_a_head():
+    """Panoptic's people: the head is drawn where the trunk points, near where it would be; nothing else changes."""
+    joints, stature, wardrobe = person("standing", 1750)[None], torch.tensor([1750.0]), torch.full((1, 16), 0.3)
+    lacking = joints.clone()
+    lacking[:, [JOINTS_17.index("head_top"), JOINTS_17.index("head")]] = torch.nan
+    whole, guessed = (mannequin(j, stature, wardrobe) for j in (joints, lacking))
+    assert guessed.a.isfinite().all()
+    assert (guessed.head_at - whole.head_at).norm() < 60
+    k = [i for i, name in enumerate(whole.names) if name.endswith(("thigh", "shank", "chest"))]
+    assert len(k) > 4
+    assert torch.equal(guessed.a[:, k], whole.a[:, k])

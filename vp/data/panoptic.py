@@ -93,6 +93,10 @@ class Panoptic:
             raise InputError(f"no sequence {seq}", self.root, f"found {', '.join(self.sequences[:8])}")
         return self._folders[seq]
 
+    def calibrated(self, seq):
+        """Whether a sequence has a calibration file."""
+        return any(self._folder(seq).glob("calibration_*.json"))
+
     def calibration(self, seq):
         """All cameras of a sequence: dict name -> (Camera, type); InputError if its calibration file is absent."""
         if seq not in self._cameras:

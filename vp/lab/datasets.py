@@ -73,12 +73,14 @@ class Dataset:
         perhaps not in view (a counterfactual, as `changed` is).
         """
         if through is not None:
-            other = self.scenes(n, seed, device, changed, start, through).camera
-            return replace(self.scenes(n, seed, device, changed, start, camera), camera=other)
+            seen = self.scenes(n, seed, device, changed, start, through)
+            return replace(self.scenes(n, seed, device, changed, start, camera), camera=seen.camera, sources=seen.sources)
         config = replace(self.twin.scenes, camera=camera or self.cameras or self.twin.scenes.camera)
         stream = (zlib.crc32(f"{self.twin.name} {self.twin.split}".encode()) << 20) + seed  # no two splits share a scene
         scenes = make_scenes(config, self.bank, self.people, n, stream, device, changed, start)
         brought = {} if self.twin.flat else {k: self.sources[k] for k in ("poses", "cameras")}  # pictures of scenes are always rendered
+        if camera is not None and not isinstance(camera, list):  # a specification: virtual cameras
+            brought["cameras"] = "twin"
         images = "twin, own backgrounds" if self.backgrounds else "twin"
         return replace(scenes, sources={"poses": "twin", "cameras": "twin", "images": images, **brought})
 
@@ -125,7 +127,7 @@ class Dataset:
         config = {"renderer": RENDERER, "twin": asdict(self.twin), "sources": self.sources,
                   "bank": fingerprint(self.bank), "n": n, "seed": seed, "size": size,
                   "background": getattr(own, "fingerprint", own), "cameras": [c.to_dict() for c in self.cameras],
-                  **({} if through is None else {"through": through if isinstance(through, str) else repr(through)})}  # fmt: skip
+                  **({} if through is None else {"through": _plain(through)})}  # fmt: skip
         key = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()[:20]
         folder = Path(folder or results.ROOT / "runs" / "cache")
         path = folder / f"{self.twin.name}-{self.twin.split}-{key}.npy"
@@ -150,6 +152,13 @@ class Dataset:
                 Path(f.name).unlink(missing_ok=True)
         _shrink(folder, limit, keep=path)
         return images
+
+
+def _plain(through):
+    """A specification of cameras as text or JSON."""
+    if isinstance(through, list):
+        return [c.to_dict() for c in through]
+    return through if isinstance(through, str) else repr(through)
 
 
 def fingerprint(bank):
@@ -250,7 +259,7 @@ def _panoptic(data, root):
     chosen = (rest or day) if data.twin.split == "train" else (day + pizza or rest)
     if posed and not chosen:
         raise InputError("there is only Pizza, which is in no training", root, 'load("panoptic", "test", ...) has it')
-    calibrated = [s for s in reader.sequences if list(reader._folder(s).glob("calibration_*.json"))]
+    calibrated = [s for s in reader.sequences if reader.calibrated(s)]
     own = [s for s in chosen if s in calibrated]
     cameras = [reader.camera(s, number) for s in own or calibrated]
     frames = _spread([(s, f) for s in chosen for f in reader.frames(s)])

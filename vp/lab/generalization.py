@@ -5,12 +5,14 @@ steps, batches and streams, and their scenes are the same but for the factor: th
 another camera or before another background.  So are the tests, and all differences are taken person by person.
 """
 
+import warnings
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from vp.lab import baselines, models, pictures, pool, results, study
+from vp.lab import baselines, models, pictures, pool, recorded_pictures, results, study
 from vp.lab.datasets import load
 from vp.lab.profiles import resolve
 from vp.world.cameras import PANOPTIC, CameraRanges
@@ -39,13 +41,15 @@ class Source:
     part: tuple = (0.0, 1.0)
 
     def pictures(self, sizes, seed=0, root=None):
-        """`Pictures`: rendered, or those of the folder `root`."""
+        """`Pictures`: rendered, or those of the folder `root`, or rendered from its poses where it lacks pictures (see `lacking`)."""
         n = sizes.train if self.split == "train" else sizes.test
         size = sizes.square if self.data == "muco" else sizes.wide
         if root is None:
             made = pictures.of_scenes(load(self.data, self.split), n, seed, size, self.background, self.through)
+        elif lacking(self.data, root):
+            made = recorded_pictures.rendered(self.data, self.split, root, n, seed, size, self.through, self.background)
         else:
-            made = pictures.of_folder(self.data, self.split, root, n, size, self.through, self.background)
+            made = recorded_pictures.of_folder(self.data, self.split, root, n, size, self.through, self.background)
         return made if self.part == (0.0, 1.0) else made.between(*self.part)
 
 
@@ -78,6 +82,27 @@ BACKGROUNDS = Experiment(
     {"MuCo (green)": Source("muco", "test", background="green"), "MuCo (augmented)": Source("muco", "test", background="test_augmented")},
 )
 EXPERIMENTS = {e.name: e for e in (CAMERA_VIEWS, BACKGROUNDS)}
+
+
+@cache
+def lacking(data, root):
+    """Which pictures of an experiment a folder lacks, in one line; None if it has those of every arm and test.
+
+    Where one is missing all are rendered, with the folder's poses and cameras: a comparison does not mix the two.
+    """
+    e = next(e for e in EXPERIMENTS.values() if data in {s.data for s in e.tests.values()})
+    for s in dict.fromkeys((*sum(e.arms.values(), ()), *e.tests.values())):
+        try:
+            recorded_pictures.chosen(s.data, s.split, root, 1, s.through, s.background)
+        except recorded_pictures.NoPictures as why:
+            warnings.warn(f"{why}; all pictures are rendered", stacklevel=2)
+            return str(why)
+    return None
+
+
+def told(data, root):
+    """What the pictures of an experiment on a data set are, for headings."""
+    return "virtual twin" if root is None else "recorded poses, rendered" if lacking(data, root) else "recorded"
 
 
 # ---- doing it --------------------------------------------------------------------------------------------------------------------------

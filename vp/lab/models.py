@@ -15,8 +15,8 @@ from vp.errors import InputError
 from vp.lab import results
 from vp.lab.evaluate import Calibration
 from vp.lab.profiles import COMPACT, resolve
-from vp.lab.second_stage import learn, said
-from vp.lab.train import default_device, processes
+from vp.lab.second_stage import Course, learn, said
+from vp.lab.train import History, default_device, processes
 from vp.nets import checkpoints
 from vp.nets.virtualpose import Sizes, VirtualPose
 
@@ -58,11 +58,15 @@ def load(path=None, device="cpu"):
     return Trained(model.to(device).eval(), facts, path)
 
 
-def make(course, batches, path, resume=False, device="cpu", facts=None, label="second stage"):
-    """Train by a course and write the file; returns `Trained`.  States of an unfinished training lie beside it."""
+def make(course, batches, path, resume=False, device="cpu", facts=None, label="second stage", first=None):
+    """Train by a course and write the file; returns `Trained`.  States of an unfinished training lie beside it.
+
+    first: `Trained` whose DE the course's own training of the DE alone would give (see `shared`).
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    model, histories = learn(course, batches, path.with_suffix(""), resume, device, label=label)
+    trained_de = first and (first.model.ren.de, _history(first.facts, "DE"))
+    model, histories = learn(course, batches, path.with_suffix(""), resume, device, label=label, first=trained_de)
     trained = {
         part: {"steps": h.steps, "samples": h.samples, "seconds": round(h.seconds, 1), "device": h.device} for part, h in histories.items()
     }
@@ -75,6 +79,12 @@ def make(course, batches, path, resume=False, device="cpu", facts=None, label="s
     if processes()[0] == 0:
         save(path, model, known)
     return Trained(model.cpu().eval() if str(device) == "cpu" else model.eval(), known, path)
+
+
+def _history(facts, part):
+    """The `History` of a part of a training, from its facts."""
+    t = facts["training"][part]
+    return History(facts["losses"][part], facts["at"][part], t["steps"], t["samples"], t["seconds"], t["device"])
 
 
 def trained_range(batches, n=512):
@@ -132,10 +142,20 @@ def train_main(profile="auto", poses=("procedural",), cameras="universal", out=N
 # ---- shared between notebooks ----------------------------------------------------------------------------------------------------------
 
 
-def cached(course, batches, folder=None, label="second stage", device="cpu", facts=None):
+def shared(course):
+    """The course of the DE's part of a course, alone: the same for all courses that differ in nothing that this part sees."""
+    seen = ("joints", "map", "stride", "people", "de_width", "de_deconv", "de_bias", "de_init_std")
+    sizes = Sizes(**{k: getattr(course.sizes, k) for k in seen}, space_bins=(8, 8, 8), pen_bins=8, ren_widths=(4,) * 4, pen_widths=(4,) * 4)
+    common = Course()
+    return replace(course, sizes=sizes, together=replace(course.together, steps=0),
+                   pen_on=common.pen_on, jitter=common.jitter, cubes=common.cubes)  # fmt: skip
+
+
+def cached(course, batches, folder=None, label="second stage", device="cpu", facts=None, sharing=False):
     """`Trained` from the cache if it was made before with this course, these scenes and this code; else trained now and kept.
 
-    Two processes that want the same one train it once: the second waits.  An interrupted training goes on.
+    Two processes that want the same one train it once: the second waits.  An interrupted training goes on.  sharing: the DE's own part
+    comes from the cache, too: courses that differ after it train it once, and get the same bits as each by itself.
     """
     asked = [said(course, batches), code_hash(), torch.device(device).type, facts]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -146,7 +166,11 @@ def cached(course, batches, folder=None, label="second stage", device="cpu", fac
         if path.exists():
             with contextlib.suppress(InputError):
                 return load(path, device)
-        return make(course, batches, path, True, device, facts, label)
+        first = None
+        if sharing and course.alone:
+            c = shared(course)
+            first = cached(c, replace(batches, sizes=c.sizes), folder, label, device)
+        return make(course, batches, path, True, device, facts, label, first)
 
 
 def code_hash(parts=TRAINED_BY):

@@ -82,13 +82,6 @@ def of_scenes(data, n, seed=0, size=(240, 128), background=None, through=None, f
     return Pictures(image=image, sources=sources, **{k: _joined([p[k] for p in parts]) for k in parts[0]})
 
 
-def of_folder(*args, **options):
-    """`Pictures` of recorded data: see `vp.lab.recorded_pictures.of_folder`."""
-    from vp.lab import recorded_pictures  # it makes Pictures, so it imports this module
-
-    return recorded_pictures.of_folder(*args, **options)
-
-
 def _joined(parts):
     """Tensors, or batches of cameras, of several blocks as one."""
     if not isinstance(parts[0], Camera):

@@ -172,9 +172,15 @@ def factors(bodies):
 
 
 def to_nearest(bodies, known):
-    """(N,) mm: how far each body of a `PoseBank` is from the nearest of another that has all joints (mean over joints, as in coverage)."""
+    """(N,) mm: how far each body of a `PoseBank` is from the nearest of another (mean over joints, as in coverage).
+
+    Joints that fewer than half of the other's bodies have do not count (Panoptic has no head top); bodies that lack one of the rest are
+    nobody's nearest.
+    """
     there = aligned(known)
-    return nearest(aligned(bodies), there[~there.isnan().flatten(1).any(1)])[0].numpy()
+    seen = ~there.isnan().any(-1)
+    common = seen.float().mean(0) >= 0.5
+    return nearest(aligned(bodies)[:, common], there[seen[:, common].all(1)][:, common])[0].numpy()
 
 
 def names_of(edges, unit=""):

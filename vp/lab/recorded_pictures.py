@@ -25,7 +25,7 @@ from vp.camera import Camera, fit_transform, rescale
 from vp.data.panoptic import Panoptic, camera_name
 from vp.errors import InputError
 from vp.lab import datasets, results
-from vp.lab.pictures import Pictures, truth
+from vp.lab.pictures import Pictures, of_scenes, truth
 from vp.lab.pool import Counter
 from vp.skeleton import JOINTS_15
 from vp.world.cameras import CameraRanges
@@ -39,13 +39,17 @@ READER = 1  # count up when other pixels come of the same files
 CACHE_BYTES = 256 << 30  # of decoded sets: the least recently used go
 
 
+class NoPictures(InputError):
+    """The folder may have poses and cameras, but not the pictures that were asked for."""
+
+
 def of_folder(data, split, root, n, size, through=None, background=None, folder=None):
     """`Pictures` of at most n recorded samples with pictures, evenly spread over the split; read once per process.
 
     data: "panoptic", "muco" or "mupots";  size: (width, height) px, reached with padding;  through: Panoptic's camera ("panoptic:14",
     default: the split's own), or `CameraRanges`, which stand for all HD cameras of the folder but 14, 16 and 19: at each moment one of
     those that have its picture;  background: of MuCo (see SETS), default: any;  folder: of the cache.
-    InputError: nothing of that kind in the folder, an unreadable picture, no room on the disk.
+    NoPictures: nothing of that kind in the folder.  InputError: an unreadable picture, no room on the disk.
     """
     folder = str(folder or results.ROOT / "runs" / "cache" / "recorded")
     return _of_folder(data, split, str(Path(root).resolve()), n, tuple(size), through, background, folder)
@@ -80,7 +84,7 @@ def chosen(data, split, root, n, through=None, background=None):
         raise InputError(f"no recorded depths of {data!r}", root, f"known: {', '.join(KNOWN)}")
     d = _dataset(data, split, root)
     if d.recorded is None:
-        raise InputError("not both poses and cameras", root, "the study needs them with the pictures")
+        raise NoPictures("not both poses and cameras", root, "the study needs them with the pictures")
     if background is not None and (data != "muco" or background not in SETS):
         raise InputError(f"{data} has no pictures before {background!r}", root, f"muco has {', '.join(SETS)}")
     if through is not None and data != "panoptic":
@@ -92,8 +96,20 @@ def chosen(data, split, root, n, through=None, background=None):
         if len(seen) >= n:
             break
     if not seen:
-        raise InputError(f"no pictures{f' in {SETS[background]}' if background else ''} for the {split} split", root)
+        raise NoPictures(f"no pictures{f' in {SETS[background]}' if background else ''} for the {split} split", root)
     return _spread(seen, n)
+
+
+def rendered(data, split, root, n, seed, size, through=None, background=None):
+    """`Pictures` of a folder that has no such pictures: virtual people in its poses, before its cameras where it has them.
+
+    through: Panoptic's camera, as the folder's calibrations have it, or any other specification of virtual cameras.
+    """
+    d = _dataset(data, split, str(Path(root).resolve()))
+    if data == "panoptic" and d.cameras and isinstance(through, str):
+        reader, number = Panoptic(root), through.removeprefix("panoptic:")
+        through = [reader.camera(s, number) for s in reader.sequences if reader.calibrated(s)]
+    return of_scenes(d, n, seed, size, background, through)
 
 
 def _views(data, root, n, through):
@@ -109,7 +125,7 @@ def _views(data, root, n, through):
         moments += [(seq, f, [c for c in names if f in files[c]]) for f in frames]
     if not moments:
         which = "HD cameras other than 14, 16 and 19" if many else f"camera {camera}"
-        raise InputError(f"no pictures of {which} at moments with poses, for the {data.twin.split} split", root,
+        raise NoPictures(f"no pictures of {which} at moments with poses, for the {data.twin.split} split", root,
                          f"looked for SEQ/hdImgs/{camera or 'CAM'}/*.jpg in sequences with calibration and poses")  # fmt: skip
     return [reader.sample(seq, seen[zlib.crc32(f"{seq} {f}".encode()) % len(seen)], f) for seq, f, seen in _spread(moments, n)]
 

@@ -233,16 +233,19 @@ class Course:
         return Batches(data, self.sizes, self.noise, self.frame, 0, "cpu", self.camera_error, self.windows, self.windows_mm)
 
 
-def learn(course, batches, path=None, resume=False, device="cpu", net=None, label="second stage"):
+def learn(course, batches, path=None, resume=False, device="cpu", net=None, label="second stage", first=None):
     """Train a fresh `VirtualPose` on `batches` (its sizes are the course's); returns it, with the `History` of each part.
 
-    path: where states of training are kept, a prefix;  net: another 3D network for REN.
+    path: where states of training are kept, a prefix;  net: another 3D network for REN;  first: (DE, `History`) of the DE's part, done.
     """
     seed = course.together.seed
     model = VirtualPose(course.sizes, net, torch.Generator().manual_seed(seed)).to(device)
-    parts = [("DE", DepthAlone(model.ren.de, course.weights.depth), course.alone)] if course.alone else []
+    parts = [("DE", DepthAlone(model.ren.de, course.weights.depth), course.alone)] if course.alone and not first else []
     together = Jointly(model, course.weights, course.pen_on, course.jitter, course.cubes, seed)
     histories, about = {}, said(course, batches)
+    if first:
+        model.ren.de.load_state_dict(first[0].state_dict())
+        histories["DE"] = first[1]
     if path and not resume and processes()[0] == 0:  # what another training to the same file left
         for old in Path(path).parent.glob(f"{Path(path).name}.*"):
             if old.suffix in (".state", ".done"):

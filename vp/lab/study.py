@@ -78,7 +78,7 @@ def in_view(sizes):
 def second_stage(profile="auto", seed=0, variant="base"):
     """The `Trained` second stage of a variant, from the cache of trained networks (else trained now; silently in a notebook)."""
     c, label = course(profile, seed, variant), f"second stage, {variant}" if sys.stderr.isatty() else None
-    return models.cached(c, c.batches(), label=label, device=default_device())
+    return models.cached(c, c.batches(), label=label, device=default_device(), sharing=True)
 
 
 def prepare(profile="auto", seed=0, variants=VARIANTS):
@@ -87,7 +87,13 @@ def prepare(profile="auto", seed=0, variants=VARIANTS):
 
 
 def _prepare(profile, seed, variant):
-    models.cached(c := course(profile, seed, variant), c.batches(), label=None, device=default_device())
+    models.cached(c := course(profile, seed, variant), c.batches(), label=None, device=default_device(), sharing=True)
+
+
+def prepare_de(profile="auto", seed=0):
+    """Train what "base", "naive" and "candidates" have in common, the DE's own part, if it is not in the cache yet."""
+    c = models.shared(course(profile, seed))
+    models.cached(c, c.batches(), label=None, device=default_device())
 
 
 def held_out(profile="auto", seed=0, n=None, device=None):

@@ -56,6 +56,8 @@ def run(experiment, profile="auto", seed=0, methods=generalization.THREE, arms=N
         for name in names:
             if name not in known:
                 raise InputError(f"no {what} {name!r}", f"--{what}s", f"known: {', '.join(known)}")
+    if root and (why := generalization.lacking(next(iter(e.tests.values())).data, root)):
+        raise InputError(why, hint="without --data the pictures are rendered")
     todo = [(arm, method) for arm in arms or e.arms for method in methods]
     sizes, (rank, _) = resolve(profile).study, processes()
     cache = results.ROOT / "runs" / "cache"

@@ -118,13 +118,16 @@ def clothes(wardrobe):
 def mannequin(joints, stature, wardrobe):
     """Solids of N people: joints (N, 17, 3) world mm (NaN where missing), stature (N,) mm, wardrobe (N, 16) -> Mannequin.
 
-    Missing spine and head are interpolated; a solid that needs another missing joint comes out NaN and is not drawn.
+    Missing spine and head are interpolated, a missing head top (Panoptic has none) goes on where the trunk points; a solid that needs
+    another missing joint comes out NaN and is not drawn.
     """
     p = dict(zip(JOINTS_17.joints, joints.float().unbind(-2), strict=True))
     s = stature.float()[:, None]
     palette, cuts = clothes(wardrobe)
     col = {k: v[:, None] for k, v in cuts.items()}
     p["spine"] = torch.where(p["spine"].isnan(), (p["mid_hip"] + p["neck"]) / 2, p["spine"])
+    above = p["neck"] + 0.182 * s * _unit(p["neck"] - p["spine"])
+    p["head_top"] = torch.where(p["head_top"].isnan(), above, p["head_top"])
     p["head"] = torch.where(p["head"].isnan(), p["neck"] + 0.65 * (p["head_top"] - p["neck"]), p["head"])
     z = torch.zeros_like(p["neck"]) + p["neck"].new_tensor([0.0, 0.0, 1.0])
     left = {"hip": p["left_hip"] - p["right_hip"], "chest": p["left_shoulder"] - p["right_shoulder"]}
