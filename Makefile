@@ -8,7 +8,7 @@ ARGS ?=
 # large tensors are kept when they are freed (see workflow/Snakefile)
 export MALLOC_MMAP_THRESHOLD_ = 1073741824
 export MALLOC_TRIM_THRESHOLD_ = 4294967296
-NBVAL = -n 2 --dist loadscope --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600
+NBVAL = OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist loadscope --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600
 # one grid over notebook 11 a line of `make sweep`, the profile's own value among them: width of the depth gate, voxels, people, noise of
 # the AGR, missing joints, protocol, number of training scenes
 SWEEP = sigma_mm=100,200,400,600,1200 voxels=0.5,1,1.5,2 people=1,2,5,8 noise=clean,published,detector missing=none,arm,leg,head \
@@ -38,8 +38,8 @@ test: .venv/.ready  ## ruff, unit tests, all notebooks at profile smoke, nbval
 	@.venv/bin/ruff check .
 	@.venv/bin/pytest -n 2 --dist loadscope tests $(ARGS)
 	@$(PY) -m vp reproduce --profile smoke
-	@.venv/bin/pytest $(NBVAL) --nbval $(filter-out $(TRAINING),$(wildcard notebooks/*.ipynb))
-	@VP_PROFILE=smoke .venv/bin/pytest $(NBVAL) --nbval-lax $(TRAINING)
+	@$(NBVAL) --nbval $(filter-out $(TRAINING),$(wildcard notebooks/*.ipynb))
+	@VP_PROFILE=smoke $(NBVAL) --nbval-lax $(TRAINING)
 
 notebooks: .venv/.ready  ## re-execute the committed notebooks that are stale
 	@$(PY) -m vp.lab.notebooks $(ARGS)
