@@ -61,6 +61,17 @@ def test_bootstrap_agrees_with_all_resamples(values, clusters, seeds):
     assert hi == pytest.approx(want[1], abs=0.3)
 
 
+def test_bootstrap_of_one_seed_draws_as_a_loop_does():
+    g = np.random.default_rng(5)
+    values, clusters = g.normal(300, 100, 90), g.integers(30, size=90)
+    names = np.unique(clusters)
+    dice, means = rng(), []
+    for _ in range(300):
+        drawn = [values[clusters == names[c]] for c in dice.integers(len(names), size=len(names))]
+        means.append(np.concatenate(drawn).mean())
+    assert bootstrap(values, clusters, None, rng(), draws=300) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12)
+
+
 def test_bootstrap_resamples_scenes_and_not_people():
     people = np.repeat(rng(1).normal(0, 1, 20), 100)  # 20 scenes of 100 people who agree
     scenes = np.repeat(np.arange(20), 100)

@@ -157,13 +157,15 @@ def bootstrap(values, clusters, seeds, rng, draws=2000, statistic=None):
         counts.append(np.bincount(where, minlength=len(names)))
     if sum(map(len, counts)) < 2:
         return None
-    means = np.zeros((draws, values.shape[1]))
-    for _ in sums:  # as many seeds as there are, each a seed at random
-        drawn = rng.integers(len(sums), size=draws)
-        for s, (total, count) in enumerate(zip(sums, counts)):
-            here = np.flatnonzero(drawn == s)
-            c = rng.integers(len(count), size=(len(here), len(count)))
-            means[here] += total[c].sum(1) / count[c].sum(1)[:, None] / len(sums)
+    if len(sums) == 1:  # the draws of the loop below, at once
+        c = rng.integers(len(counts[0]), size=(draws, len(counts[0])))
+        means = sums[0][c].sum(1) / counts[0][c].sum(1)[:, None]
+    else:
+        means = np.zeros((draws, values.shape[1]))
+        for d in range(draws):
+            for s in rng.integers(len(sums), size=len(sums)):
+                c = rng.integers(len(counts[s]), size=len(counts[s]))
+                means[d] += sums[s][c].sum(0) / counts[s][c].sum() / len(sums)
     lo, hi = np.percentile(means[:, 0] if statistic is None else statistic(means), [2.5, 97.5])
     return float(lo), float(hi)
 
