@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_ledger import SVG, links, texts
 
@@ -48,6 +49,21 @@ class TestCommitted:
         assert len(said) == len(committed[2]) + 1
         assert max(map(len, said)) <= 110
         assert said[-1] == ledger.counts(committed[2])
+
+    def test_verdicts_stand_on_another_machine(self, committed):
+        """The tolerance that CONTRIBUTING states: every value moved by 1 part in 1 000, up or down at random; no verdict of a claim changes."""
+        rows, verdicts, _ = committed
+        g = np.random.default_rng(0)
+
+        def moved(x):
+            return (np.asarray(x) * (1 + 1e-3 * g.choice((-1.0, 1.0), np.shape(x)))).tolist()
+
+        values = ("value", "lo", "hi", "per_scene")
+        other = [{**r, **{k: moved(r[k]) for k in values if r[k] is not None}} for r in rows if r["experiment"] != "claim"]
+        found = {(v.claim.id, ledger.place(v)): v.verdict for v in claims.verdicts(other) if v.effect}
+        expected = {(v.claim.id, ledger.place(v)): v.verdict for v in verdicts if v.effect and (v.claim.id, ledger.place(v)) in found}
+        assert len(found) > 40
+        assert found == expected
 
     def test_reasons_name_notebooks_that_exist(self):
         numbers = {name[:2] for name in notebooks.names()}

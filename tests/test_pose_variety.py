@@ -252,10 +252,19 @@ def test_to_nearest_is_the_mean_over_joints():
     assert pose_variety.to_nearest(bent, known[torch.tensor([2])])[0] > 50
     known.joints[1, 4] = torch.nan  # is left out: with a joint missing, it would be near to anything
     assert 50 < pose_variety.to_nearest(bent, known)[0] < 500
-    known.joints[:, JOINTS_17.index("head_top")] = torch.nan  # nobody of the others has one (Panoptic): it does not count
-    assert pose_variety.to_nearest(body("sitting"), known)[0] == pytest.approx(0, abs=0.1)
-    bent.joints[0, JOINTS_17.index("head_top")] += 500.0
-    assert 50 < pose_variety.to_nearest(bent, known)[0] < 500
+
+
+def test_to_nearest_leaves_out_joints_that_half_of_the_others_lack():
+    """Panoptic's bodies have no spine, nor has half of a bank that they are half of: all bodies stay in, by their other joints."""
+    spine = JOINTS_17.index("spine")
+    assert "spine" in SHARED
+    for lacking in (slice(None), slice(0, 2)):
+        known = PoseBank.joined([body("sitting"), body("standing"), body("arms up"), body("walking")])
+        known.joints[lacking, spine] = torch.nan
+        for posture in ("sitting", "walking"):
+            seen = body(posture)
+            seen.joints[0, spine] += 500.0
+            assert pose_variety.to_nearest(seen, known)[0] == pytest.approx(0, abs=0.1)
 
 
 def test_bins():

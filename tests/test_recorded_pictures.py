@@ -17,7 +17,7 @@ from test_train_processes import end
 from vp.camera import Camera
 from vp.data.panoptic import Y_DOWN
 from vp.errors import InputError
-from vp.lab import baselines, generalization, pictures, profiles, recorded_pictures, results, train_methods
+from vp.lab import baselines, generalization, pictures, pose_variety, profiles, recorded_pictures, results, train_methods
 from vp.lab.generalization import ABOUT_THE_DOME, CAMERAS, Source
 from vp.lab.recorded_pictures import of_folder
 from vp.nets.method import ROOT, MeasuredBy
@@ -121,7 +121,7 @@ def here(tmp_path, monkeypatch):
     """The cache is the test's own, and nothing is remembered from another test."""
     monkeypatch.setattr(results, "ROOT", tmp_path / "root")
     recorded_pictures._of_folder.cache_clear()
-    recorded_pictures._dataset.cache_clear()
+    recorded_pictures.dataset.cache_clear()
     return tmp_path / "root"
 
 
@@ -431,17 +431,20 @@ def test_the_study_runs_on_recorded_pictures(dome, studio):
     assert {r["train"] for r in rows} == set(generalization.BACKGROUNDS.arms)
 
 
-def test_a_folder_without_all_pictures_is_rendered(dome, tmp_path, capsys):
+def test_a_folder_without_all_pictures_is_rendered(dome, tmp_path, here):
     """Poses and cameras of the folder, pictures of the twin; what there is of recorded pictures is not mixed in, and the run says so."""
     folder = str(write_panoptic(tmp_path / "some", frames=4, pictured=(14, 16)))
-    with pytest.warns(UserWarning, match=r"camera 00_19 .*; all pictures are rendered"):
-        assert "00_19" in generalization.lacking("panoptic", folder)
+    assert "00_19" in generalization.lacking("panoptic", folder)
     assert generalization.lacking("panoptic", str(dome)) is None
     said = [generalization.told("panoptic", r) for r in (None, folder, str(dome))]
-    assert said == ["virtual twin", "recorded poses, rendered", "recorded"]
-    out = generalization.run("fig3a", "smoke", 0, ("TBS",), folder)
+    assert said == ["virtual twin", "recorded poses and cameras, rendered", "recorded"]
+    with pytest.warns(UserWarning, match=r"camera 00_19 .*; all pictures are rendered") as warned:
+        out = generalization.run("fig3a", "smoke", 0, ("TBS",), folder)
+    assert sum("rendered" in str(w.message) for w in warned) == 1
     rows = generalization.rows(out, "fig3a", profile="smoke")
-    assert {(r["poses"], r["cameras"], r["images"]) for r in rows} == {("panoptic", "panoptic", "twin")}
+    assert {(r["poses"], r["cameras"] if r["train"] != "many" else "", r["images"]) for r in rows} == {
+        ("panoptic", "panoptic", "twin"), ("panoptic", "", "twin")}  # fmt: skip
+    assert {r["cameras"] for r in rows if r["train"] == "many"} == {"panoptic, trained on twin"}
     sizes = profiles.PROFILES["smoke"].study
     seen = {c: generalization.CAMERA_VIEWS.arms[c][0].pictures(sizes, 0, folder) for c in (*CAMERAS, "many")}
     assert {c: p.sources["cameras"] for c, p in seen.items()} == dict.fromkeys(CAMERAS, "panoptic") | {"many": "twin"}
@@ -450,8 +453,27 @@ def test_a_folder_without_all_pictures_is_rendered(dome, tmp_path, capsys):
         close(seen[c].camera.centre, camera_of(int(c)).centre.expand(sizes.train, 3), 1e-3)
         assert torch.equal(seen[c].depth[..., ROOT] > 0, seen[c].mask)
         assert len(marks(seen[c].image[0])) == 0, "no disc of a recorded picture"
-    assert train_methods.main(["fig3a", "--profile", "smoke", "--data", f"panoptic={folder}"]) == 2
-    assert "00_19" in capsys.readouterr().err
+    before = len(list((here / "runs/cache/methods").glob("*.safetensors")))
+    (tmp_path / "some" / TEST[0] / "hdPose3d_stage1" / "body3DScene_00000003.json").unlink()
+    generalization.lacking.cache_clear()
+    recorded_pictures.dataset.cache_clear()
+    assert train_methods.main(["fig3a", "--profile", "smoke", "--data", f"panoptic={folder}", "--methods", "TBS", "--arms", "14"]) == 0
+    assert len(list((here / "runs/cache/methods").glob("*.safetensors"))) == before, "the training poses are the same"
+    (tmp_path / "some" / TRAIN[0] / "hdPose3d_stage1" / "body3DScene_00000003.json").unlink()
+    recorded_pictures.dataset.cache_clear()
+    assert train_methods.main(["fig3a", "--profile", "smoke", "--data", f"panoptic={folder}", "--methods", "TBS", "--arms", "14"]) == 0
+    assert len(list((here / "runs/cache/methods").glob("*.safetensors"))) == before + 1, "other poses, another network"
+
+
+def test_rows_name_recorded_training_poses(dome):
+    """Fig. 3(b): the sources of a row are the test's; training poses from a folder are named beside."""
+    arm = pose_variety.ARMS[0]
+    out = pose_variety.run("smoke", 0, {"panoptic": str(dome), "muco": ""}, arms=(arm,))
+    depth = out.people["MuPoTS"].depth
+    rows = [*pose_variety.rows(out, profile="smoke"), *pose_variety.binned(out, "MuPoTS", depth, (0.0, 4000.0, np.inf), "depth")]
+    assert {r["poses"] for r in rows} == {"twin, trained on panoptic"}, "also those of reference levels"
+    out = pose_variety.run("smoke", 0, {"panoptic": "", "muco": ""}, arms=(arm,))
+    assert {r["poses"] for r in pose_variety.rows(out, profile="smoke")} == {"twin"}
 
 
 def test_halves_of_an_arm_are_of_both_backgrounds(studio):

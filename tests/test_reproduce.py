@@ -253,6 +253,27 @@ def copy_of_checkout(to):
     return to
 
 
+def test_a_read_only_checkout_is_one_line(tmp_path):
+    """A copy of the checkout on a read-only mount, in a mount namespace of its own."""
+    here = copy_of_checkout(tmp_path / "copy")
+    mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && cd "$0" && exec "$@"'
+    readonly = ["unshare", "--mount", "sh", "-c", mount, str(here)]
+    try:
+        probe = subprocess.run([*readonly, "true"], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("no unshare")
+    if probe.returncode:
+        pytest.skip("no read-only mount can be made here")
+    before, env = sorted(here.rglob("*")), {**os.environ, "PYTHONPATH": str(here), "PYTHONDONTWRITEBYTECODE": "1"}
+    train = [sys.executable, "-m", "vp", "train", "--profile", "smoke", "--out", "x"]
+    for command in (VP, [*VP, "--runs", tmp_path / "runs"], train):
+        done = subprocess.run([*readonly, *command], capture_output=True, text=True, env=env)
+        assert done.returncode == 1, command
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert "Read-only file system" in done.stderr
+    assert sorted(here.rglob("*")) == before
+
+
 def test_second_run_in_the_same_folder_is_refused(tmp_path):
     out = tmp_path / "smoke"
     out.mkdir()

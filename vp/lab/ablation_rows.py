@@ -1,6 +1,7 @@
 """Rows of notebook 11 from what `vp.lab.ablations` measures: Table 4, extrinsics, projection, Table 5, known poses, the floor chart."""
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 
@@ -64,14 +65,26 @@ def extrinsics(scenes, about, pitches=(0.0, 2.0, 4.0), heights=(100.0,)):
     """(rows of the four cells and of REN+PEN before exact and wrong cameras, the people found everywhere, the exact ones' `People`)."""
     asked = [*((p, 0.0) for p in pitches), *((0.0, h) for h in heights)]
     run = about["profile"], about["seed"]
+    spent = budgets(*run)
     found = {e: ablations.two_by_two(*run, scenes, study.wrong(*e) if any(e) else None) for e in asked}
     among = np.all([p.found for people in found.values() for p in people.values()], axis=0)
     out = []
     for error, people in found.items():
         for method, p in people.items():
             test = study.stated_as(*error)
-            out += study.rows({method: p}, "extrinsics", None, among, ("mrpe_z",), test=test, sources=study.sources(scenes), **about)
+            kept = {**about, **spent[method], "test": test, "sources": study.sources(scenes)}
+            out += study.rows({method: p}, "extrinsics", None, among, ("mrpe_z",), **kept)
     return out, among, found[0.0, 0.0]
+
+
+def budgets(profile="auto", seed=0):
+    """{cell of `ablations.two_by_two`: {"steps", "samples_seen", "config"} of the training behind it}."""
+    base, told = study.budget(study.second_stage(profile, seed)), ablations.floor_de(profile, seed)
+    parts = told.facts["training"].values()
+    floor = {"steps": sum(p["steps"] for p in parts), "samples_seen": sum(p["samples"] for p in parts),
+             "config": results.config_hash({"sizes": asdict(told.sizes), "de": "told the camera"})}  # fmt: skip
+    return {"DE": study.budget(ablations.trained(ablations.ALONE, profile, seed)), "DE, camera told": floor,
+            "REN, camera's axes": study.budget(study.second_stage(profile, seed, "camera")), "REN": base, "REN+PEN": base}  # fmt: skip
 
 
 def contrast(rows, plus, minus, test="exact"):
@@ -141,9 +154,10 @@ def floor_chart(people, among, scenes, sizes, depth, edges, **about):
     errors = {k: np.abs(p.root[:, 2]) for k, p in people.items()} | information.least_errors(scenes, sizes, NOISE, one)
     among = among & np.all([np.isfinite(e) for e in errors.values()], axis=0)
     out, lines, about = [], {}, {"sources": study.sources(scenes), **about}
+    spent = budgets(about["profile"], about["seed"])
     for method, error in errors.items():
         values, clusters = error[among], one.view[among]
-        kept = {"per_scene": values.tolist(), "clusters": clusters.tolist()}
+        kept = {"per_scene": values.tolist(), "clusters": clusters.tolist(), **spent.get(method, {})}
         out.append(results.row("floor chart", "mrpe_z", study.mean(values), "mm", study.interval(values, clusters), n=len(values),
                                method=method, **kept, **about))  # fmt: skip
         for low, high in itertools.pairwise(edges):
@@ -153,5 +167,5 @@ def floor_chart(people, among, scenes, sizes, depth, edges, **about):
             mean, between, n = study.mean(error[here]), study.interval(error[here], one.view[here]), int(here.sum())
             lines.setdefault(method, []).append((study.mean(depth[here]) / 1000, mean, *(between or (None, None)), n))
             out.append(results.row("floor chart by distance", "mrpe_z", mean, "mm", between, n=n, method=method,
-                                   test=f"{low / 1000:g} to {high / 1000:g} m", **about))  # fmt: skip
+                                   test=f"{low / 1000:g} to {high / 1000:g} m", **spent.get(method, {}), **about))  # fmt: skip
     return out, lines

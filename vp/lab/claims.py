@@ -44,7 +44,7 @@ class Verdict:
     def row(self, **columns):
         """The verdict as a row (experiment "claim", metric = the claim's id, method = the verdict), from which `verdicts` rebuilds it."""
         e, c = self.effect or Effect(math.nan), self.claim
-        note = {k: getattr(c, k) for k in ("anchor", "sentence", "threshold", "direction", "paper", "sampled", "why")}
+        note = {k: getattr(c, k) for k in ("anchor", "sentence", "threshold", "direction", "paper", "sampled", "why", "but")}
         used = {k: ", ".join(map(str, e.names(k))) or None for k in ("profile", "poses", "cameras", "images")}
         seeds = e.names("seed")
         used["seed"] = seeds[0] if len(seeds) == 1 else None
@@ -54,7 +54,8 @@ class Verdict:
     def cells(self):
         """claim, paper, ours, effect [interval] with what is claimed, verdict, data and profile, as text."""
         c, e = self.claim, self.effect
-        sentence = f"{c.sentence} ({c.anchor})" + (f" {c.why}" if c.why and self.verdict in (FAILS, INCONCLUSIVE) else "")
+        more = {HOLDS: c.but, FAILS: c.why, INCONCLUSIVE: c.why}.get(self.verdict)
+        sentence = f"{c.sentence} ({c.anchor})" + (f" {more}" if more else "")
         if e is None:
             return sentence, c.paper or "–", "–", f"claimed {c.demand}", self.label, "–"
         effect = f"{quantity(e.value, e.interval, c.unit)}, claimed {c.demand}" + (f"; {self.half}" if self.half else "")

@@ -36,7 +36,7 @@ class Claim:
 
     effect: rows -> Effect, or None when the rows it needs are missing.  direction: ">" or "<" (than the threshold) or "within" (a pair).
     sampled: whether the effect comes from a sample (then a verdict needs an interval).  paper: the paper's numbers, as text.
-    why: shown in the ledger when it does not hold.
+    why: shown in the ledger when it does not hold;  but: what speaks against it, shown when it holds.
     """
 
     id: str
@@ -49,14 +49,15 @@ class Claim:
     paper: str = ""
     sampled: bool = True
     why: str = ""
+    but: str = ""
 
     def __post_init__(self):
         pair = isinstance(self.threshold, tuple) and len(self.threshold) == 2
         limits = self.threshold if pair else (self.threshold,)
         if not all(isinstance(x, Real) and abs(x) < 1e300 for x in limits) or (pair and not limits[0] < limits[1]):
             raise ValueError(f"claim {self.id}: threshold and direction must be a number, or (low, high) in this order")
-        if not all(isinstance(x, str) for x in (self.id, self.anchor, self.sentence, self.unit, self.paper, self.why)):
-            raise ValueError(f"claim {self.id}: anchor, sentence, unit, paper and why are text")
+        if not all(isinstance(x, str) for x in (self.id, self.anchor, self.sentence, self.unit, self.paper, self.why, self.but)):
+            raise ValueError(f"claim {self.id}: anchor, sentence, unit, paper, why and but are text")
         if self.direction not in ("<", ">", "within") or pair != (self.direction == "within"):
             raise ValueError(f"claim {self.id}: direction is '<' or '>' with a number, or 'within' with (low, high)")
 

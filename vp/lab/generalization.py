@@ -6,7 +6,7 @@ another camera or before another background.  So are the tests, and all differen
 """
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -46,7 +46,8 @@ class Source:
         size = sizes.square if self.data == "muco" else sizes.wide
         if root is None:
             made = pictures.of_scenes(load(self.data, self.split), n, seed, size, self.background, self.through)
-        elif lacking(self.data, root):
+        elif lack := lacking(self.data, root):
+            _warn(lack)
             made = recorded_pictures.rendered(self.data, self.split, root, n, seed, size, self.through, self.background)
         else:
             made = recorded_pictures.of_folder(self.data, self.split, root, n, size, self.through, self.background)
@@ -95,14 +96,22 @@ def lacking(data, root):
         try:
             recorded_pictures.chosen(s.data, s.split, root, 1, s.through, s.background)
         except recorded_pictures.NoPictures as why:
-            warnings.warn(f"{why}; all pictures are rendered", stacklevel=2)
             return str(why)
     return None
 
 
+@cache
+def _warn(lack):
+    warnings.warn(f"{lack}; all pictures are rendered", stacklevel=3)
+
+
 def told(data, root):
     """What the pictures of an experiment on a data set are, for headings."""
-    return "virtual twin" if root is None else "recorded poses, rendered" if lacking(data, root) else "recorded"
+    if root is None or not lacking(data, root):
+        return "recorded" if root else "virtual twin"
+    sources = recorded_pictures.dataset(data, "train", str(Path(root).resolve())).sources
+    has = [k for k in ("poses", "cameras") if sources[k] != "twin"]
+    return f"recorded {' and '.join(has)}, rendered"
 
 
 # ---- doing it --------------------------------------------------------------------------------------------------------------------------
@@ -111,12 +120,18 @@ def told(data, root):
 @dataclass
 class Outcome:
     """people {test: `baselines.People`};  depths {(method, arm, test): (N,) mm}, also of the reference levels;  facts {(method, arm):
-    what is known of a training};  sources {test: {"poses", "cameras", "images"}}."""
+    what is known of a training};  sources {test: {"poses", "cameras", "images"}};  trained {arm: the same of its training, where known}."""
 
     people: dict
     depths: dict
     facts: dict
     sources: dict
+    trained: dict = field(default_factory=dict)
+
+    def named(self, arm, test):
+        """Sources of a row: the test's, and the training's where these are others."""
+        own = self.trained.get(arm, {})
+        return {k: v if own.get(k, v) == v else f"{v}, trained on {own[k]}" for k, v in self.sources[test].items()}
 
     def error(self, method, arm, test):
         """(N,) mm: by how much each depth is wrong, positive where too far."""
@@ -128,7 +143,8 @@ def train_one(name, arm, method, profile="auto", seed=0, root=None, label=None):
     sizes = resolve(profile).study.seed(seed)
     sources = EXPERIMENTS[name].arms[arm]
     sets = tuple(s.pictures(sizes, seed, root) for s in sources)
-    made_by = [str(root), models.code_hash(baselines.RECORDED_BY)] if root else "twin"
+    known = [float(x.nan_to_num().double().sum()) for p in sets for x in (p.joints, p.depth)]  # tells pose banks and cameras apart
+    made_by = [str(root), models.code_hash(baselines.RECORDED_BY), sets[0].sources, known] if root else "twin"
     about = [[asdict(s) for s in sources], made_by, seed, [len(p) for p in sets]]
     return baselines.learn(method, pictures.Samples(sets), sizes, sets[0].camera.size, about, label)
 
@@ -152,7 +168,8 @@ def run(name, profile="auto", seed=0, methods=THREE, root=None):
     tests = {t: s.pictures(sizes, seed, root) for t, s in e.tests.items()}
     out = Outcome({t: baselines.People.of(p) for t, p in tests.items()}, {}, {}, {t: p.sources for t, p in tests.items()})
     for arm in e.arms:
-        levels = baselines.Calibration.of(*(s.pictures(sizes, seed, root) for s in e.arms[arm]))
+        seen = [s.pictures(sizes, seed, root) for s in e.arms[arm]]
+        levels, out.trained[arm] = baselines.Calibration.of(*seen), seen[0].sources
         for t, p in tests.items():
             out.depths |= {(level, arm, t): d for level, d in levels.levels(p).items()}
         for method, make in makers.items():
@@ -182,7 +199,7 @@ def _row(outcome, experiment, method, arm, test, errors, among=None, kept=False,
     about = {k: facts.get(k) for k in ("steps", "samples_seen", "config", "device")}
     about = {k: v for k, v in about.items() if v is not None} | {"method": method, "train": arm, "test": test, "n": len(errors)}
     per = {"per_scene": [round(float(e), 1) for e in errors], "clusters": scene.tolist()} if kept else {}
-    interval, sources = study.interval(errors, scene), outcome.sources[test]
+    interval, sources = study.interval(errors, scene), outcome.named(arm, test)
     return results.row(experiment, "mrpe_z", study.mean(errors), "mm", interval, sources, **about, **per, **columns)
 
 

@@ -84,8 +84,11 @@ def lines(rows, verdicts=None, statements=None):
 
 
 def place(verdict):
-    """(profile, kind of data) of a judged claim: "virtual", or the recorded sources among its rows."""
+    """(profile, kind of data) of a judged claim: "virtual", or the recorded sources among its rows, and "rendered" beside them if the
+    pictures were made."""
     recorded = [x for x in verdict.effect.names("poses", "cameras", "images") if x not in VIRTUAL]
+    if recorded and "twin" in verdict.effect.names("images"):
+        recorded.append("rendered")
     return ", ".join(verdict.effect.names("profile")), ", ".join(recorded) or "virtual"
 
 
@@ -205,6 +208,12 @@ def findings(verdicts):
     return "".join(out) or "Nothing fails, nothing is inconclusive.\n"
 
 
+def reservations(verdicts):
+    """Markdown: every claim that holds and has something that speaks against it."""
+    found = [v for v in verdicts if v.verdict == HOLDS and v.claim.but]
+    return "".join(f"* {MARKS[HOLDS]} `{v.claim.id}` {v.label}. {v.claim.sentence} ({v.claim.anchor}) {v.claim.but}\n" for v in found)
+
+
 def missing(ledger):
     """Markdown: what was not run and what it would take."""
     left = [(line.statement, line.effect) for line in ledger if not line.judged]
@@ -239,6 +248,7 @@ def page(rows, verdicts, ledger, start):
         "that were not committed.\n",
         table(ledger, start),
         "## What does not hold, and what was found out about it\n", findings(verdicts),
+        *(("## What holds with a reservation\n", said) if (said := reservations(verdicts)) else ()),
         "## What was not run\n", missing(ledger),
         "## Every claim\n", claims.markdown((*every.head, "notebook"), body), f"{every.counts}\n",
     ])  # fmt: skip

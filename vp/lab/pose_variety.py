@@ -126,6 +126,8 @@ def run(profile="auto", seed=0, roots=None, scenes=None, arms=ARMS):
     for arm in arms:
         learned, batches = train_one(arm, profile, seed, roots), stream(arm, sizes, seed, roots).batches
         out.facts[METHOD, arm] = learned.facts
+        if any((roots or {}).values()):
+            out.trained[arm] = {"poses": bank(arm, roots).source}
         known = baselines.Calibration.of(pictures.of_heatmaps([batches.data.scenes(CALIBRATED_ON, batches.seed)], sizes.map))
         for t, p in seen.items():
             out.depths |= {(level, arm, t): d for level, d in known.levels(p).items()}
@@ -174,12 +176,12 @@ def factors(bodies):
 def to_nearest(bodies, known):
     """(N,) mm: how far each body of a `PoseBank` is from the nearest of another (mean over joints, as in coverage).
 
-    Joints that fewer than half of the other's bodies have do not count (Panoptic has no head top); bodies that lack one of the rest are
-    nobody's nearest.
+    Joints that half of the other's bodies lack, or more, do not count (Panoptic has no spine, nor has half of a bank that it is half of);
+    bodies that lack one of the rest are nobody's nearest.
     """
     there = aligned(known)
     seen = ~there.isnan().any(-1)
-    common = seen.float().mean(0) >= 0.5
+    common = seen.float().mean(0) > 0.5
     return nearest(aligned(bodies)[:, common], there[seen[:, common].all(1)][:, common])[0].numpy()
 
 
@@ -202,6 +204,6 @@ def binned(outcome, test, values, edges, factor, unit="", **columns):
             here = bins == k
             if here.sum() >= study.LEAST:
                 interval, bin_ = study.interval(error[here], people.scene[here]), f"{test}, {factor} {name}"
-                common = {"sources": outcome.sources[test], "method": METHOD, "train": arm, "test": bin_, "n": int(here.sum())}
+                common = {"sources": outcome.named(arm, test), "method": METHOD, "train": arm, "test": bin_, "n": int(here.sum())}
                 out.append(results.row(f"fig3b, by {factor}", "mrpe_z", study.mean(error[here]), "mm", interval, **common, **about))
     return out

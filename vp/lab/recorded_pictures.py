@@ -66,7 +66,7 @@ def _of_folder(data, split, root, n, size, through, background, folder):
     camera = _batch([fitted(s.camera, size) for s in found])
     t = truth(joints, valid, mask, _moved(boxes, found, size), camera)
     stature = torch.full(mask.shape, torch.nan)
-    sources = {**_dataset(data, split, root).sources, "cameras": data, "images": data}
+    sources = {**dataset(data, split, root).sources, "cameras": data, "images": data}
     return Pictures(image=decoded(found, size, folder, f"{data}-{split}"), camera=camera, stature=stature, sources=sources, **t)
 
 
@@ -74,7 +74,8 @@ def _of_folder(data, split, root, n, size, through, background, folder):
 
 
 @lru_cache(maxsize=2)  # MuCo's file takes a minute
-def _dataset(data, split, root):
+def dataset(data, split, root):
+    """What `datasets.load` gives; root: an absolute path."""
     return datasets.load(data, split, root=root)
 
 
@@ -82,7 +83,7 @@ def chosen(data, split, root, n, through=None, background=None):
     """The Samples with a picture that `of_folder` takes, at most n."""
     if data not in KNOWN:
         raise InputError(f"no recorded depths of {data!r}", root, f"known: {', '.join(KNOWN)}")
-    d = _dataset(data, split, root)
+    d = dataset(data, split, root)
     if d.recorded is None:
         raise NoPictures("not both poses and cameras", root, "the study needs them with the pictures")
     if background is not None and (data != "muco" or background not in SETS):
@@ -105,7 +106,7 @@ def rendered(data, split, root, n, seed, size, through=None, background=None):
 
     through: Panoptic's camera, as the folder's calibrations have it, or any other specification of virtual cameras.
     """
-    d = _dataset(data, split, str(Path(root).resolve()))
+    d = dataset(data, split, str(Path(root).resolve()))
     if data == "panoptic" and d.cameras and isinstance(through, str):
         reader, number = Panoptic(root), through.removeprefix("panoptic:")
         through = [reader.camera(s, number) for s in reader.sequences if reader.calibrated(s)]
