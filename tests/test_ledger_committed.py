@@ -51,7 +51,7 @@ class TestCommitted:
         assert said[-1] == ledger.counts(committed[2])
 
     def test_verdicts_stand_on_another_machine(self, committed):
-        """The tolerance that CONTRIBUTING states: every value moved by 1 part in 1 000, up or down at random; no verdict of a claim changes."""
+        """The tolerance that CONTRIBUTING states: values moved by 1 part in 1 000, up or down at random; no verdict changes."""
         rows, verdicts, _ = committed
         g = np.random.default_rng(0)
 
