@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13 python3.14 p
             $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 ARGS ?=
 # large tensors are kept when they are freed (see workflow/Snakefile)
-export MALLOC_MMAP_THRESHOLD_ = 1073741824
+export MALLOC_MMAP_THRESHOLD_ = 33554432
 export MALLOC_TRIM_THRESHOLD_ = 4294967296
 NBVAL = OMP_NUM_THREADS=1 .venv/bin/pytest -n 2 --dist loadscope --nbval-sanitize-with tests/sanitize.cfg --nbval-cell-timeout 600
 # one grid over notebook 11 a line of `make sweep`, the profile's own value among them: width of the depth gate, voxels, people, noise of

@@ -459,7 +459,10 @@ def test_a_folder_without_all_pictures_is_rendered(dome, tmp_path, here):
     recorded_pictures.dataset.cache_clear()
     assert train_methods.main(["fig3a", "--profile", "smoke", "--data", f"panoptic={folder}", "--methods", "TBS", "--arms", "14"]) == 0
     assert len(list((here / "runs/cache/methods").glob("*.safetensors"))) == before, "the training poses are the same"
-    (tmp_path / "some" / TRAIN[0] / "hdPose3d_stage1" / "body3DScene_00000003.json").unlink()
+    pose = tmp_path / "some" / TRAIN[0] / "hdPose3d_stage1" / "body3DScene_00000003.json"
+    bodies = json.loads(pose.read_text())["bodies"]
+    bodies[0]["joints15"][4 * JOINTS_15.index("left_wrist")] += 30.0  # cm
+    pose.write_text(json.dumps({"bodies": bodies}))
     recorded_pictures.dataset.cache_clear()
     assert train_methods.main(["fig3a", "--profile", "smoke", "--data", f"panoptic={folder}", "--methods", "TBS", "--arms", "14"]) == 0
     assert len(list((here / "runs/cache/methods").glob("*.safetensors"))) == before + 1, "other poses, another network"
