@@ -32,8 +32,9 @@ def _projection(metric, test="MuPoTS"):
     return compared({"train": "depth-based"}, {"train": "naive"}, **where)
 
 
-_WHY_GATE = ("Before an exact camera the network finds the place along the ray without the gate.  With the pitch stated 2° or 4° wrong the "
-             "gate is worth more than 100 and 250 mm (notebook 11).")  # fmt: skip
+_WHY_GATE = ("On MuPoTS' twin before exact cameras the network finds the place along the ray without the gate; before universal cameras "
+             "the gate is worth 41 mm (`depth-based`).  With the pitch stated 2° or 4° wrong it is worth more than 100 and 250 mm on the "
+             "twin (notebook 11), nothing that shows and 98 mm (REN) before universal cameras (notebook 09).")  # fmt: skip
 
 ABLATIONS = {
     c.id: c

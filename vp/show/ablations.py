@@ -46,7 +46,7 @@ def floor_chart(lines, size=(8.6, 6.0)):
     ax.yaxis.set_major_formatter("{x:g}")
     low = min((point[1] for some in lines.values() for point in some), default=1.0)
     ax.set_ylim(bottom=max(1.0, 0.6 * low))
-    ax.set_xticks(sorted({point[0] for some in lines.values() for point in some}))
+    ax.set_xticks(ticks := sorted({point[0] for some in lines.values() for point in some}), [f"{x:.1f}" for x in ticks])
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=9, frameon=False)
     said = "; ".join(f"{k}: " + ", ".join(f"{p[1]:.0f} mm at {p[0]:.1f} m" for p in v) for k, v in lines.items())
     return style.alt(fig, f"Error of depth by distance, logarithmic. {said}.")

@@ -72,7 +72,7 @@ def in_words(tables, unit="mm"):
     """The numbers of `heat_maps` as a text alternative."""
     said = []
     for method, (arms, tests, table) in tables.items():
-        lines = [f"trained on {a}: " + ", ".join(f"{x:.0f} on {t}" for t, x in zip(tests, line)) for a, line in zip(arms, table)]
+        lines = [f"trained on {a}: " + ", ".join(f"{x:.0f} on {t}" for t, x in zip(tests, line) if x == x) for a, line in zip(arms, table)]
         said.append(f"{method}: {'; '.join(lines)}.")
     return f"{' '.join(said)} All in {unit}."
 
