@@ -422,3 +422,12 @@ def test_greek_letters_stay_in_file_names(tmp_path):
     assert made["fig3b_by_theta"] == "# fig3b, by θ"
     assert made["sigma"] == "# σ"
     assert {made["fig3b_by_gamma"], made["fig3b_by_gamma_2"]} == {"# fig3b, by γ", "# fig3b, by gamma"}
+
+
+def test_of_table_4_the_paper_stands_beside_what_it_measured():
+    """From pictures, REN's roots at centres of voxels."""
+    arms, methods = ("AGR: image", "AGR: ground truth", "AGR: ground truth, noisy"), ("DE", "REN", "REN (voxels)", "REN+PEN")
+    rows = [results.row("table4", "mrpe_z", 300.0, "mm", method=m, train=t, test="MuPoTS") for m in methods for t in arms]
+    cells = {(c["method"], c["train"]): c["paper"] for c in report.summarise(rows)}
+    known = {k: v for k, v in cells.items() if v is not None}
+    assert known == {("DE", "AGR: image"): 245.4, ("REN (voxels)", "AGR: image"): 165.0, ("REN+PEN", "AGR: image"): 159.8}
