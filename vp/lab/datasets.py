@@ -46,7 +46,7 @@ TEST_DAY = "160422"  # Panoptic's capture day kept for the test: one each of hag
 MUCO_SHARE = 0.7  # of the pictures for training (§3.2)
 SHARED = "same in train and test"
 CACHE_BYTES = 4 << 30
-RENDERER = 3  # count up when vp.world makes other pictures or scenes from the same numbers: cached sets are then made anew
+RENDERER = 4  # count up when vp.world makes other pictures or scenes from the same numbers: cached sets are then made anew
 
 
 @dataclass
@@ -69,18 +69,18 @@ class Dataset:
     def scenes(self, n, seed=0, device="cpu", changed=None, start=0, camera=None, through=None):
         """n `Scenes` (see `make_scenes`); camera: another specification than the split's own.
 
-        through: a specification of cameras that look at the scenes made for the split's own ones: everybody stays where he is, but
-        perhaps not in view (a counterfactual, as `changed` is).
+        through: a specification of cameras, or a list of the folder's, that look at the scenes made for the split's own ones: everybody
+        stays where he is, but perhaps not in view (a counterfactual, as `changed` is).
         """
         if through is not None:
-            seen = self.scenes(n, seed, device, changed, start, through)
-            return replace(self.scenes(n, seed, device, changed, start, camera), camera=seen.camera, sources=seen.sources)
+            other = self.scenes(n, seed, device, changed, start, through).camera
+            scenes = self.scenes(n, seed, device, changed, start, camera)
+            named = {"cameras": self.sources["cameras"] if isinstance(through, list) else "twin"}  # specifications are of virtual cameras
+            return replace(scenes, camera=other, sources={**scenes.sources, **named})
         config = replace(self.twin.scenes, camera=camera or self.cameras or self.twin.scenes.camera)
         stream = (zlib.crc32(f"{self.twin.name} {self.twin.split}".encode()) << 20) + seed  # no two splits share a scene
         scenes = make_scenes(config, self.bank, self.people, n, stream, device, changed, start)
         brought = {} if self.twin.flat else {k: self.sources[k] for k in ("poses", "cameras")}  # pictures of scenes are always rendered
-        if camera is not None and not isinstance(camera, list):  # a specification: virtual cameras
-            brought["cameras"] = "twin"
         images = "twin, own backgrounds" if self.backgrounds else "twin"
         return replace(scenes, sources={"poses": "twin", "cameras": "twin", "images": images, **brought})
 
@@ -248,25 +248,29 @@ def _with(data, name, bank=None, cameras=(), images=False, recorded=None, shared
     return replace(data, bank=bank or data.bank, cameras=list(cameras), sources=sources, recorded=recorded)
 
 
-def _panoptic(data, root):
-    from vp.data.panoptic import Panoptic, camera_name
-
-    reader, number = Panoptic(root), data.twin.scenes.camera.partition(":")[2]
+def panoptic_split(reader, split):
+    """(sequences with poses of a split of a `Panoptic`, sequences whose calibrations serve it, whether both splits read the same)."""
     posed = [s for s in reader.sequences if reader.pose_files(s)]
     pizza = [s for s in posed if "pizza" in s.lower()]
     day = [s for s in posed if s.startswith(TEST_DAY) and s not in pizza]
     rest = [s for s in posed if s not in pizza + day]
-    chosen = (rest or day) if data.twin.split == "train" else (day + pizza or rest)
+    chosen = (rest or day) if split == "train" else (day + pizza or rest)
     if posed and not chosen:
-        raise InputError("there is only Pizza, which is in no training", root, 'load("panoptic", "test", ...) has it')
+        raise InputError("there is only Pizza, which is in no training", reader.root, 'load("panoptic", "test", ...) has it')
     calibrated = [s for s in reader.sequences if reader.calibrated(s)]
+    return chosen, [s for s in chosen if s in calibrated] or calibrated, bool(day + rest) and not (rest and day + pizza)
+
+
+def _panoptic(data, root):
+    from vp.data.panoptic import Panoptic, camera_name
+
+    reader, number = Panoptic(root), data.twin.scenes.camera.partition(":")[2]
+    chosen, calibrated, shared = panoptic_split(reader, data.twin.split)
     own = [s for s in chosen if s in calibrated]
-    cameras = [reader.camera(s, number) for s in own or calibrated]
+    cameras = [reader.camera(s, number) for s in calibrated]
     frames = _spread([(s, f) for s in chosen for f in reader.frames(s)])
     bank = _bank_of((reader.poses(s, f)[1:] for s, f in frames), "panoptic")
     pictured = [s for s in own if camera_name(number) in reader.image_files(s)]
-
-    shared = bool(day + rest) and not (rest and day + pizza)
 
     def recorded(n=None, cameras=None):
         sequences, seen = (own, cameras) if cameras else (pictured or own, [number])

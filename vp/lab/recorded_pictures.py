@@ -109,7 +109,7 @@ def rendered(data, split, root, n, seed, size, through=None, background=None):
     d = dataset(data, split, str(Path(root).resolve()))
     if data == "panoptic" and d.cameras and isinstance(through, str):
         reader, number = Panoptic(root), through.removeprefix("panoptic:")
-        through = [reader.camera(s, number) for s in reader.sequences if reader.calibrated(s)]
+        through = [reader.camera(s, number) for s in datasets.panoptic_split(reader, split)[1]]
     return of_scenes(d, n, seed, size, background, through)
 
 
