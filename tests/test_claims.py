@@ -61,15 +61,19 @@ def test_bootstrap_agrees_with_all_resamples(values, clusters, seeds):
     assert hi == pytest.approx(want[1], abs=0.3)
 
 
-def test_bootstrap_of_one_seed_draws_as_a_loop_does():
+@pytest.mark.parametrize("several", [1, 3])
+def test_bootstrap_draws_as_a_plain_loop_does(several):
     g = np.random.default_rng(5)
-    values, clusters = g.normal(300, 100, 90), g.integers(30, size=90)
-    names = np.unique(clusters)
+    values, clusters, seeds = g.normal(300, 100, 90), g.integers(30, size=90), g.integers(several, size=90)
     dice, means = rng(), []
     for _ in range(300):
-        drawn = [values[clusters == names[c]] for c in dice.integers(len(names), size=len(names))]
-        means.append(np.concatenate(drawn).mean())
-    assert bootstrap(values, clusters, None, rng(), draws=300) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12)
+        drawn = []
+        for s in dice.integers(several, size=several):
+            names = np.unique(clusters[seeds == s])
+            chosen = dice.integers(len(names), size=len(names))
+            drawn.append(np.concatenate([values[(seeds == s) & (clusters == names[c])] for c in chosen]).mean())
+        means.append(np.mean(drawn))
+    assert bootstrap(values, clusters, seeds, rng(), draws=300) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12)
 
 
 def test_bootstrap_resamples_scenes_and_not_people():

@@ -158,15 +158,15 @@ def bootstrap(values, clusters, seeds, rng, draws=2000, statistic=None):
         counts.append(np.bincount(where, minlength=len(names)))
     if sum(map(len, counts)) < 2:
         return None
-    if len(sums) == 1:  # the draws of the loop below, at once
-        c = rng.integers(len(counts[0]), size=(draws, len(counts[0])))
-        means = sums[0][c].sum(1) / counts[0][c].sum(1)[:, None]
-    else:
-        means = np.zeros((draws, values.shape[1]))
-        for d in range(draws):
-            for s in rng.integers(len(sums), size=len(sums)):
-                c = rng.integers(len(counts[s]), size=len(counts[s]))
-                means[d] += sums[s][c].sum(0) / counts[s][c].sum() / len(sums)
+    drawn = [[] for _ in sums]  # per seed: the number of the draw and the clusters drawn
+    for d in range(draws):
+        for s in rng.integers(len(sums), size=len(sums)):
+            drawn[s].append((d, rng.integers(len(counts[s]), size=len(counts[s]))))
+    means = np.zeros((draws, values.shape[1]))
+    for total, count, some in zip(sums, counts, drawn):
+        if some:
+            d, c = map(np.array, zip(*some))
+            np.add.at(means, d, total[c].sum(1) / count[c].sum(1)[:, None] / len(sums))
     lo, hi = np.percentile(means[:, 0] if statistic is None else statistic(means), [2.5, 97.5])
     return float(lo), float(hi)
 
