@@ -17,7 +17,7 @@ from test_train_processes import end
 from vp.camera import Camera
 from vp.data.panoptic import Y_DOWN
 from vp.errors import InputError
-from vp.lab import baselines, generalization, pictures, pose_variety, profiles, recorded_pictures, results, train_methods
+from vp.lab import baselines, claims, generalization, pictures, pose_variety, profiles, recorded_pictures, results, train_methods
 from vp.lab.generalization import ABOUT_THE_DOME, CAMERAS, Source
 from vp.lab.recorded_pictures import of_folder
 from vp.nets.method import ROOT, MeasuredBy
@@ -442,9 +442,7 @@ def test_a_folder_without_all_pictures_is_rendered(dome, tmp_path, here):
         out = generalization.run("fig3a", "smoke", 0, ("TBS",), folder)
     assert sum("rendered" in str(w.message) for w in warned) == 1
     rows = generalization.rows(out, "fig3a", profile="smoke")
-    assert {(r["poses"], r["cameras"] if r["train"] != "many" else "", r["images"]) for r in rows} == {
-        ("panoptic", "panoptic", "twin"), ("panoptic", "", "twin")}  # fmt: skip
-    assert {r["cameras"] for r in rows if r["train"] == "many"} == {"panoptic, trained on twin"}
+    assert {(r["poses"], r["cameras"], r["images"]) for r in rows} == {("panoptic", "panoptic, trained on panoptic, twin", "twin")}
     sizes = profiles.PROFILES["smoke"].study
     seen = {c: generalization.CAMERA_VIEWS.arms[c][0].pictures(sizes, 0, folder) for c in (*CAMERAS, "many")}
     assert {c: p.sources["cameras"] for c, p in seen.items()} == dict.fromkeys(CAMERAS, "panoptic") | {"many": "twin"}
@@ -470,12 +468,14 @@ def test_a_folder_without_all_pictures_is_rendered(dome, tmp_path, here):
 
 def test_rows_name_recorded_training_poses(dome):
     """Fig. 3(b): the sources of a row are the test's; training poses from a folder are named beside."""
-    arm = pose_variety.ARMS[0]
-    out = pose_variety.run("smoke", 0, {"panoptic": str(dome), "muco": ""}, arms=(arm,))
+    arms = pose_variety.ARMS[:2]
+    out = pose_variety.run("smoke", 0, {"panoptic": str(dome), "muco": ""}, arms=arms)
     depth = out.people["MuPoTS"].depth
     rows = [*pose_variety.rows(out, profile="smoke"), *pose_variety.binned(out, "MuPoTS", depth, (0.0, 4000.0, np.inf), "depth")]
-    assert {r["poses"] for r in rows} == {"twin, trained on panoptic"}, "also those of reference levels"
-    out = pose_variety.run("smoke", 0, {"panoptic": "", "muco": ""}, arms=(arm,))
+    assert {r["poses"] for r in rows} == {"twin, trained on panoptic"}, "of all arms and levels: claims pair them"
+    judged = {v.claim.id for v in claims.verdicts(rows) if v.effect}
+    assert "pose-variety" in judged
+    out = pose_variety.run("smoke", 0, {"panoptic": "", "muco": ""}, arms=arms[:1])
     assert {r["poses"] for r in pose_variety.rows(out, profile="smoke")} == {"twin"}
 
 

@@ -128,10 +128,13 @@ class Outcome:
     sources: dict
     trained: dict = field(default_factory=dict)
 
-    def named(self, arm, test):
-        """Sources of a row: the test's, and the training's where these are others."""
-        own = self.trained.get(arm, {})
-        return {k: v if own.get(k, v) == v else f"{v}, trained on {own[k]}" for k, v in self.sources[test].items()}
+    def named(self, test):
+        """Sources of a test's rows: the test's, and those of all trainings where some are others (alike in all arms, which are paired)."""
+        out = {}
+        for k, v in self.sources[test].items():
+            own = sorted({t.get(k, v) for t in self.trained.values()})
+            out[k] = v if own in ([], [v]) else f"{v}, trained on {', '.join(own)}"
+        return out
 
     def error(self, method, arm, test):
         """(N,) mm: by how much each depth is wrong, positive where too far."""
@@ -199,7 +202,7 @@ def _row(outcome, experiment, method, arm, test, errors, among=None, kept=False,
     about = {k: facts.get(k) for k in ("steps", "samples_seen", "config", "device")}
     about = {k: v for k, v in about.items() if v is not None} | {"method": method, "train": arm, "test": test, "n": len(errors)}
     per = {"per_scene": [round(float(e), 1) for e in errors], "clusters": scene.tolist()} if kept else {}
-    interval, sources = study.interval(errors, scene), outcome.named(arm, test)
+    interval, sources = study.interval(errors, scene), outcome.named(test)
     return results.row(experiment, "mrpe_z", study.mean(errors), "mm", interval, sources, **about, **per, **columns)
 
 

@@ -126,8 +126,8 @@ def run(profile="auto", seed=0, roots=None, scenes=None, arms=ARMS):
     for arm in arms:
         learned, batches = train_one(arm, profile, seed, roots), stream(arm, sizes, seed, roots).batches
         out.facts[METHOD, arm] = learned.facts
-        if any((roots or {}).values()):
-            out.trained[arm] = {"poses": bank(arm, roots).source}
+        if recorded := [name for name, root in (roots or {}).items() if root]:
+            out.trained[arm] = {"poses": ", ".join(sorted(recorded))}
         known = baselines.Calibration.of(pictures.of_heatmaps([batches.data.scenes(CALIBRATED_ON, batches.seed)], sizes.map))
         for t, p in seen.items():
             out.depths |= {(level, arm, t): d for level, d in known.levels(p).items()}
@@ -204,6 +204,6 @@ def binned(outcome, test, values, edges, factor, unit="", **columns):
             here = bins == k
             if here.sum() >= study.LEAST:
                 interval, bin_ = study.interval(error[here], people.scene[here]), f"{test}, {factor} {name}"
-                common = {"sources": outcome.named(arm, test), "method": METHOD, "train": arm, "test": bin_, "n": int(here.sum())}
+                common = {"sources": outcome.named(test), "method": METHOD, "train": arm, "test": bin_, "n": int(here.sum())}
                 out.append(results.row(f"fig3b, by {factor}", "mrpe_z", study.mean(error[here]), "mm", interval, **common, **about))
     return out
