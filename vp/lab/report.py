@@ -293,22 +293,24 @@ def _csv(cells):
     return text.getvalue()
 
 
-def _labels(cell, table=None):
-    """Names under which the paper may list this line: "method / train" or "method".
+def _labels(cell):
+    """Names under which the paper may list this line: "method / train" or "method"."""
+    return f"{cell['method']} / {cell['train']}", cell["method"]
 
-    Of Table 4, lines from pictures alone: those from computed AGR are ours.  REN's roots are centres of voxels there, as published.
-    """
-    method, train = cell["method"], str(cell["train"])
-    if table == "table4":
-        published = {"REN (voxels)": "REN", "REN": None}.get(method, method)
-        return () if train.startswith("AGR: ground truth") else (published,)
-    return f"{method} / {train}", method
+
+def _printed_labels(cell, table):
+    """Those of the lines that measure what the paper did: its Table 4 is from pictures, with REN's roots at centres of voxels."""
+    if table != "table4":
+        return _labels(cell)
+    if str(cell["train"]).startswith("AGR: ground truth"):
+        return ()
+    return ({"REN (voxels)": "REN", "REN": None}.get(cell["method"], cell["method"]),)
 
 
 def _paper(cell, printed):
     """The paper's number for a cell or None: same table, line, column and metric."""
     for p in printed:
-        same = p["row"] in _labels(cell, p["table"]) and p["column"] == cell["test"] and p["metric"] == cell["metric"]
+        same = p["row"] in _printed_labels(cell, p["table"]) and p["column"] == cell["test"] and p["metric"] == cell["metric"]
         if same and not math.isnan(p["value"]):
             return p["value"]
     return None

@@ -92,10 +92,8 @@ def _prepare(profile, seed, variant):
 
 def prepare_de(profile="auto", seed=0):
     """Train what "base", "naive" and "candidates" have in common, the DE's own part, if it is not in the cache yet."""
-    whole = course(profile, seed)
-    if whole.alone:
-        c = models.shared(whole)
-        models.cached(c, c.batches(), label=None, device=default_device())
+    if (whole := course(profile, seed)).alone:
+        models.cached(c := models.shared(whole), c.batches(), label=None, device=default_device())
 
 
 def held_out(profile="auto", seed=0, n=None, device=None):
