@@ -208,9 +208,32 @@ def test_candidates_near_the_truth(data):
     assert torch.allclose(found.position[image, person], seen[image, 3]), "the best, not the nearest of several"
     truth = Jointly(m, pen_on="truth", jitter=0.0).near_truth(Candidates(seen, blind.score, valid), t)
     assert torch.allclose(truth.position[inside], t.roots[inside])
-    few = Jointly(m, cubes=3).near_truth(blind, t)
-    assert int(few.valid.sum()) == 3
-    assert (few.valid <= inside).all()
+
+
+@pytest.mark.parametrize("pen_on", ["both", "candidates"])
+def test_people_whom_pen_learns_from_are_drawn_by_lot(data, pen_on, monkeypatch):
+    """At most `cubes` of those it would learn from anyway, the same ones each time a batch is seen, others of the same batch with other lots."""
+    batch, m, seen = Batches(data, TINY)(0, 8), model(threshold=0.0), []
+    poses = type(m.pen).forward
+
+    def watched(self, heatmaps, camera, centres, valid):
+        seen.append((centres.clone(), valid.clone()))
+        return poses(self, heatmaps, camera, centres, valid)
+
+    monkeypatch.setattr(type(m.pen), "forward", watched)
+    every, some = Jointly(m, pen_on=pen_on), Jointly(m, pen_on=pen_on, cubes=3)
+    for objective in (every, some, some):
+        m.eval()
+        objective(batch)
+    (everyone, whole), (position, valid), again = seen
+    assert int(whole.sum()) > 3 == int(valid.sum())
+    assert (valid <= whole).all()
+    assert torch.equal(position[valid], everyone[valid])
+    assert torch.equal(valid, again[1])
+    assert torch.equal(position[valid], again[0][valid])
+    more = Jointly(m, pen_on=pen_on, cubes=1000)
+    more(batch)
+    assert torch.equal(seen[-1][1], whole)
 
 
 def test_losses_reach_what_they_should(data):

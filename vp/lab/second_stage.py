@@ -174,7 +174,7 @@ class Jointly(nn.Module):
 
     pen_on: "candidates": REN's own, as published (none while REN is blind);  "truth": true roots moved by `jitter` mm (s.d. per axis);
     "both": for each person REN's nearest candidate within 500 mm, else the moved truth.  The last two are not in the paper.
-    cubes: people per batch whom PEN learns from, at most (None: all); not in the paper.
+    cubes: people per batch whom PEN learns from, at most (None: all), drawn by lot; not in the paper.
     """
 
     may_skip = True  # PEN, where nobody is found
@@ -187,14 +187,17 @@ class Jointly(nn.Module):
     def forward(self, batch):
         """Losses of a `Batch`: {"depth", "volume", "pose"}, weighted."""
         t = batch.targets
-        choose = None if self.pen_on == "candidates" else lambda found: self.near_truth(found, t)
+        self.dice.manual_seed(int(t.index.sum()) + 1)  # of the batch, so that nothing has to be kept between steps
+
+        def choose(found):
+            return self.few(found if self.pen_on == "candidates" else self.near_truth(found, t))
+
         estimate = self.model(batch.agr.heatmaps, batch.agr.box_map, batch.camera, t.factor, choose)
         return losses.second_stage(estimate, t, t.factor, self.weights)
 
     def near_truth(self, found, targets):
         """Candidates (B, P): one per person in the picture and the space."""
         roots = targets.roots.nan_to_num(0)
-        self.dice.manual_seed(int(targets.index.sum()) + 1)  # of the batch, so that nothing has to be kept between steps
         moved = roots + self.jitter * torch.randn(roots.shape, generator=self.dice).to(roots)
         mask = targets.mask & self.model.sizes.grid.holds(roots)
         if self.pen_on == "both":
@@ -202,10 +205,14 @@ class Jointly(nn.Module):
             for slot in range(person.shape[1] - 1, -1, -1):  # the best candidate last, so that it stays
                 hit = torch.nn.functional.one_hot(person[:, slot], mask.shape[1]).bool() & (near & found.valid)[:, slot, None]
                 moved = torch.where(hit[..., None], found.position[:, slot, None], moved)
-        if self.cubes is not None and int(mask.sum()) > self.cubes:
-            lots = torch.rand(mask.shape, generator=self.dice).to(roots).masked_fill(~mask, -1).flatten()
-            mask = mask & (lots >= lots.topk(self.cubes).values[-1]).view(mask.shape)
         return Candidates(moved, mask.to(roots), mask)
+
+    def few(self, found):
+        """At most `cubes` of the Candidates."""
+        if self.cubes is None or int(found.valid.sum()) <= self.cubes:
+            return found
+        lots = torch.rand(found.valid.shape, generator=self.dice).to(found.position).masked_fill(~found.valid, -1).flatten()
+        return replace(found, valid=found.valid & (lots >= lots.topk(self.cubes).values[-1]).view(found.valid.shape))
 
 
 @dataclass(frozen=True)
