@@ -212,7 +212,7 @@ def test_candidates_near_the_truth(data):
 
 @pytest.mark.parametrize("pen_on", ["both", "candidates"])
 def test_people_whom_pen_learns_from_are_drawn_by_lot(data, pen_on, monkeypatch):
-    """At most `cubes` of those it would learn from anyway, the same ones each time a batch is seen, others of the same batch with other lots."""
+    """At most `cubes` of those it would learn from anyway, the same ones each time a batch is seen."""
     batch, m, seen = Batches(data, TINY)(0, 8), model(threshold=0.0), []
     poses = type(m.pen).forward
 
