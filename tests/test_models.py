@@ -124,4 +124,20 @@ def test_a_shared_part_is_trained_once_and_gives_the_same_bits(tmp_path, monkeyp
     assert trained == [(steps, False), (0, False), (steps, True), (steps, False), (steps, True)], "the DE's part once for both"
     other = models.shared(replace(course, sizes=replace(course.sizes, de_width=2 * course.sizes.de_width)))
     assert other != models.shared(course) == models.shared(naive)
-    assert models.shared(replace(course, frame="camera")) != models.shared(course)
+
+
+def test_a_de_sees_no_frame(tmp_path):
+    """What it is shown and asked in the camera's own frame is what it is in the level one but for rounding: one part serves both."""
+    course = replace(COURSE, alone=replace(COURSE.together, steps=2), frame="camera")
+    batches = replace(Batches(world(), course.sizes), frame="camera")
+    one, other = (replace(batches, frame=frame)(0, 8) for frame in ("camera", "ahead"))
+    assert torch.equal(one.targets.mask, other.targets.mask)
+    assert torch.equal(one.targets.index, other.targets.index)
+    assert torch.allclose(one.agr.heatmaps, other.agr.heatmaps, atol=1e-3)
+    assert torch.allclose(one.targets.depth, other.targets.depth, rtol=1e-5, equal_nan=True)
+    assert torch.equal(one.targets.factor, other.targets.factor)
+    assert models.shared(course) == models.shared(replace(course, frame="ahead"))
+    level = replace(batches, sizes=models.shared(course).sizes, frame="ahead")
+    models.cached(models.shared(course), level, tmp_path, None)
+    models.cached(course, batches, tmp_path, None, sharing=True)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2, "the DE's part was there"

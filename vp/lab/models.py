@@ -143,11 +143,14 @@ def train_main(profile="auto", poses=("procedural",), cameras="universal", out=N
 
 
 def shared(course):
-    """The course of the DE's part of a course, alone: the same for all courses that differ in nothing that this part sees."""
+    """The course of the DE's part of a course, alone: the same for all courses that differ in nothing that this part sees.
+
+    It sees no frame: depth along the optical axis is the same in all of them, but for rounding.
+    """
     seen = ("joints", "map", "stride", "people", "de_width", "de_deconv", "de_bias", "de_init_std")
     sizes = Sizes(**{k: getattr(course.sizes, k) for k in seen}, space_bins=(8, 8, 8), pen_bins=8, ren_widths=(4,) * 4, pen_widths=(4,) * 4)
     common = Course()
-    return replace(course, sizes=sizes, together=replace(course.together, steps=0),
+    return replace(course, sizes=sizes, together=replace(course.together, steps=0), frame=common.frame,
                    pen_on=common.pen_on, jitter=common.jitter, cubes=common.cubes)  # fmt: skip
 
 
@@ -155,7 +158,8 @@ def cached(course, batches, folder=None, label="second stage", device="cpu", fac
     """`Trained` from the cache if it was made before with this course, these scenes and this code; else trained now and kept.
 
     Two processes that want the same one train it once: the second waits.  An interrupted training goes on.  sharing: the DE's own part
-    comes from the cache, too: courses that differ after it train it once, and get the same bits as each by itself.
+    comes from the cache, too: courses that differ after it train it once, and get the same bits as each by itself (in another frame: the
+    same but for rounding).
     """
     asked = [said(course, batches), code_hash(), torch.device(device).type, facts]
     key = hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -169,7 +173,7 @@ def cached(course, batches, folder=None, label="second stage", device="cpu", fac
         first = None
         if sharing and course.alone:
             c = shared(course)
-            first = cached(c, replace(batches, sizes=c.sizes), folder, label, device)
+            first = cached(c, replace(batches, sizes=c.sizes, frame=c.frame), folder, label, device)
         return make(course, batches, path, True, device, facts, label, first)
 
 

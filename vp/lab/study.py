@@ -91,7 +91,7 @@ def _prepare(profile, seed, variant):
 
 
 def prepare_de(profile="auto", seed=0):
-    """Train what "base", "naive" and "candidates" have in common, the DE's own part, if it is not in the cache yet."""
+    """Train what all VARIANTS have in common, the DE's own part, if it is not in the cache yet."""
     if (whole := course(profile, seed)).alone:
         models.cached(c := models.shared(whole), c.batches(), label=None, device=default_device())
 

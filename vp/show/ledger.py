@@ -181,7 +181,8 @@ def spans(ax, ledger):
         name = NAMES[VERDICTS.index(line.verdict)]
         low, value, high = span(line.deciding)
         ax.plot([low, high], [k, k], color=LIGHT[name], lw=3, solid_capstyle="butt")
-        ax.plot(value, k, MARKERS[line.verdict], color=LIGHT[name], mfc="white" if name == "open" else LIGHT[name], ms=7)
+        inside, edge = ("white", LIGHT[name]) if name == "open" else (LIGHT[name], "white")  # a white edge parts mark and bar
+        ax.plot(value, k, MARKERS[line.verdict], mfc=inside, mec=edge, ms=9)
     ax.axvspan(0, 1.1, color=LIGHT["claimed"], lw=0, zorder=0)
     ax.axvline(0, color=style.INK, lw=1)
     ax.set_yticks(np.arange(len(ledger)), [x.statement.title for x in ledger], fontsize=9)

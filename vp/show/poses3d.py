@@ -77,7 +77,7 @@ def _figure(truth, found, camera, skeleton):
 
 
 def _still(truth, found, camera, skeleton, background):
-    fig, (image, top, side) = style.subplots(1, 3, size=(11.5, 3.6), width_ratios=(1.25, 1, 1))
+    fig, (image, top, side) = style.subplots(1, 3, size=(11.5, 3.9), width_ratios=(1.25, 1, 1))
     plot.image_axes(image, camera.size, background, title="In the image")
     for ax, view, title in ((top, "top", "From above"), (side, "side", "From the side")):
         plot.world_axes(ax, view, title)

@@ -61,7 +61,9 @@ def _against_stature(ax, statures, ratios, mean):
     ax.plot(s / 1000, mean / s, "--", color=style.VERMILLION, lw=1.6, label="size alone")
     ax.axhline(1, color=style.GREEN, lw=1.6, label="feet on the floor alone")
     ax.set(xlabel="stature (m)", ylabel="estimated / true depth", title="Too small, too far")
-    ax.legend(fontsize=8)
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
+    ax.legend(fontsize=8, loc="upper right")
 
 
 def room(people, radius, text):

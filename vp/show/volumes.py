@@ -280,13 +280,14 @@ class DepthExplorer:
     def still(self):
         """The same picture as a matplotlib figure."""
         grid = self.probe.model.sizes.grid
-        fig, axes = style.subplots(2, 2, size=(8.4, 5.8), height_ratios=(2.6, 1))
+        fig, axes = style.subplots(2, 2, size=(8.4, 6.2), height_ratios=(2.6, 1))
         for ax, (what, view) in zip(axes.flat, self.PANELS):
             volume, top = self._panel(what)
             draw(ax, volume, grid, view, what, top)
             for look, points in self._marks().items():
                 mark(ax, points * 1000, view, look, {"truth": "true root", "said": "depth shown to REN", "answer": "REN's answer"}[look])
-        axes[0, 0].legend(loc="lower right", labelcolor="white", frameon=False, fontsize=9)
+        looks = {"loc": "outside lower center", "ncols": 3, "frameon": True, "facecolor": "black", "labelcolor": "white", "fontsize": 9}
+        fig.legend(*axes[0, 0].get_legend_handles_labels(), **looks)
         fig.suptitle(self.text(), fontsize=10, x=0.01, ha="left")
         return fig
 
