@@ -185,7 +185,7 @@ def test_the_page_shows_failures_with_their_reason_and_what_is_missing(three, tm
     assert "`third` Third (§3): needs a time machine." in page
     assert "no row of half budget is here" in page
     assert "3 claims: 1 hold, 1 fail, 1 inconclusive, 0 not run" in page
-    halved = {"steps": 2, "note": {"budget": "half"}}
+    halved = {"steps": 2, "profile": "quick-half"}
     assert "1 rows of half budget were compared" in ledger.halves([*made_up(), row("good", 6.0, **halved)])
 
 

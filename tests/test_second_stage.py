@@ -1,5 +1,6 @@
 """Training samples, frames, wrong cameras, the objectives, and learning by a course."""
 
+import dataclasses
 import math
 from dataclasses import replace
 
@@ -332,3 +333,30 @@ def test_profiles_make_networks():
         VirtualPose(course.sizes)
     assert resolve("paper").course().together == Plan(), "the published plan"
     assert resolve("paper").course().alone is None
+
+
+@pytest.mark.parametrize("name", ["smoke", "quick", "paper-short", "paper"])
+def test_half_the_budget_is_half_of_every_training_and_nothing_else(name):
+    def plain(x):  # with the steps of every plan apart
+        if dataclasses.is_dataclass(x):
+            return {f.name: plain(getattr(x, f.name)) for f in dataclasses.fields(x)}
+        return x
+
+    def compared(whole, half, where=""):
+        for k, v in whole.items():
+            if isinstance(v, dict):
+                compared(v, half[k], f"{where}.{k}")
+            elif k == "steps":
+                assert half[k] == max(1, v // 2), where
+            elif (where, k) != ("", "name"):
+                assert half[k] == v, (where, k)
+
+    whole, half = resolve(name), resolve(f"{name}-half")
+    compared(plain(whole), plain(half))
+    assert half.name == f"{name}-half"
+    assert resolve(name) == whole
+    course = half.course(seed=3)
+    assert course.together.seed == 3
+    assert 2 * course.together.steps == whole.course(seed=3).together.steps
+    with pytest.raises(InputError, match="unknown profile 'tiny-half'"):
+        resolve("tiny-half")

@@ -125,12 +125,14 @@ def select(rows, **where):
 
 
 def budget(rows, half=False):
-    """The rows of the full budget, or those of half of it.
+    """The rows of the full budget, or those of half of it, under the profile of the full one.
 
-    A training that is repeated with half its steps writes the same rows again, with these steps and the note {"budget": "half"}.  They
-    count in no effect; a claim whose order they turn round is inconclusive (`claims.judge`).
+    `vp reproduce --profile quick-half` repeats every training with half its steps.  Its rows count in no effect; a claim whose order they
+    turn round is inconclusive (`claims.judge`).
     """
-    return [r for r in rows if (isinstance(r["note"], dict) and r["note"].get("budget") == "half") == half]
+    if not half:
+        return [r for r in rows if not (r["profile"] or "").endswith(results.HALF)]
+    return [{**r, "profile": r["profile"].removesuffix(results.HALF)} for r in rows if (r["profile"] or "").endswith(results.HALF)]
 
 
 SEVERAL = "rows of several configurations, which cannot be told apart"

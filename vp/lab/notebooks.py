@@ -55,7 +55,7 @@ def trains(nb):
 def most_threads(profile):
     """Threads of a job that trains: 1 for networks of a laptop's size (they gain little from a second one, two jobs side by side gain all,
     and numbers depend on the threads but must not on the machine), else 4."""
-    return 1 if profile in ("smoke", "quick") else 4
+    return 1 if profile.removesuffix(results.HALF) in ("smoke", "quick") else 4
 
 
 def threads(nb, profile="quick"):

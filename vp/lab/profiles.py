@@ -1,11 +1,12 @@
 """The one switch of size: smoke, quick, paper-short, paper.  Later parts add their sizes here and nowhere else."""
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from vp.errors import InputError
 from vp.lab.augment import Change
 from vp.lab.losses import Weights
+from vp.lab.results import HALF
 from vp.lab.second_stage import CameraError, Course
 from vp.lab.train import Plan
 from vp.nets.backbone import Shape
@@ -148,8 +149,22 @@ PROFILES = {
 
 
 def resolve(profile="auto"):
-    """The Profile of a name; "auto" is $VP_PROFILE, else quick.  InputError for an unknown name."""
+    """The Profile of a name; "auto" is $VP_PROFILE, else quick; NAME-half: see `halved`.  InputError for an unknown name."""
     name = (os.environ.get("VP_PROFILE") or "quick") if profile == "auto" else profile
-    if name not in PROFILES:
-        raise InputError(f"unknown profile {name!r}", hint=f"one of {', '.join(PROFILES)}")
-    return PROFILES[name]
+    whole = name.removesuffix(HALF)
+    if whole not in PROFILES:
+        raise InputError(f"unknown profile {name!r}", hint=f"one of {', '.join(PROFILES)}, or NAME{HALF}: half the steps")
+    return PROFILES[whole] if name == whole else halved(PROFILES[whole])
+
+
+def halved(profile):
+    """The Profile with half the steps of every training, and all else the same: does an order depend on the budget (`effects.budget`)?"""
+
+    def half(x):
+        if isinstance(x, Plan):
+            return replace(x, steps=max(1, x.steps // 2))
+        plans = {f.name: v for f in fields(x) if isinstance(v := getattr(x, f.name), Plan)}
+        return replace(x, **{name: half(plan) for name, plan in plans.items()})
+
+    parts = {name: half(getattr(profile, name)) for name in ("second_stage", "study", "backbone", "ablation")}
+    return replace(profile, name=profile.name + HALF, **parts)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vp.lab import claims, ledger, results
+from vp.lab import claims, effects, ledger, results
 from vp.lab.effects import stack
 
 LINE = ("method", "train", "profile", "poses", "cameras", "images", "steps", "config")  # what makes a line of a table
@@ -50,14 +50,14 @@ def main(rows=(), out=None, quiet=False):
     if not rows:
         print("no rows found: run notebooks first (vp reproduce), or name files or folders with --rows")
         return 0
-    verdicts = claims.verdicts(rows)  # may refuse a row: before anything is written
+    verdicts, whole = claims.verdicts(rows), effects.budget(rows) or rows  # may refuse a row: before anything is written
     out.mkdir(parents=True, exist_ok=True)
     known = [p["table"] for p in results.paper()]
-    experiments = _ordered({r["experiment"] for r in rows} - {"claim"}, known)
+    experiments = _ordered({r["experiment"] for r in whole} - {"claim"}, known)
     names = _file_names(experiments)
     index = [f"# Results\n\nRebuilt from rows by `vp report`.  {LEGEND}\n"]
     for experiment, name in zip(experiments, names):
-        cells = summarise([r for r in rows if r["experiment"] == experiment])
+        cells = summarise([r for r in whole if r["experiment"] == experiment])
         text = table(cells)
         results.write_atomic(out / f"{name}.md", f"# {experiment}\n\n{text}\n{LEGEND}\n")
         results.write_atomic(out / f"{name}.csv", _csv(cells))

@@ -54,7 +54,9 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
     for stem, error in failed.items():
         kept = out / f"{stem}.failed.ipynb"
         print(f"FAILED {error}" + (f"; see {short(kept)}" if kept.exists() else ""))
-    if rows:
+    if rows and profile.endswith(results.HALF):
+        print(f"half the budget decides nothing by itself: vp report --rows {short(out)} DIR sets it beside the whole budget's rows in DIR")
+    elif rows:
         print("claims (one that fails is a finding, explained in its notebook; not run: rows or data are missing):")
         print(ledger.summary(results.load(rows)))
     return 1 if failed else 0

@@ -33,6 +33,7 @@ COLUMNS = (
     "per_scene", "clusters",  # optional: values behind the mean, and the scene (cluster) of each, for paired bootstrap
     "note", "device", "seconds", "git", "time",
 )  # fmt: skip
+HALF = "-half"  # end of a profile's name: of a run in which every training makes half its steps
 PROVENANCE_COLUMNS = ("seconds", "git", "time", "device")  # may differ between two runs with the same results
 KEY = ("experiment", "notebook", "seed", "config")  # one run's share of a file
 _MEASURED = ("value", "n", "lo", "hi", "per_scene", "clusters", "note", *PROVENANCE_COLUMNS)
