@@ -238,6 +238,38 @@ def test_half_budgets_also_turn_fails_into_inconclusive_and_alone_prove_nothing(
     assert judge(REN, rows + trained(100.0, 80.0, **HALF | {"steps": None})).verdict == "fails"  # nothing was trained
 
 
+def test_halves_are_judged_with_the_whole_of_their_profile(monkeypatch):
+    monkeypatch.setattr(claims, "ALL", {"ren": REN})
+    rows = [*trained(100.0, 80.0, **FULL), *trained(100.0, 110.0, **HALF), *trained(100.0, 90.0, seed=1, **FULL)]
+    (v,) = claims.verdicts(rows)
+    assert (v.verdict, v.halved) == ("inconclusive", True)
+    assert v.effect.names("profile") == ("quick",)
+    ((together, by_seed),) = claims.by_seed(rows)
+    assert together.verdict == "inconclusive"
+    assert {s: (x.verdict, x.halved) for s, x in by_seed.items()} == {0: ("inconclusive", True), 1: ("holds", False)}
+    other = [*trained(100.0, 80.0, **FULL), *trained(100.0, 110.0, **HALF | {"profile": "paper-half"})]
+    assert [(v.verdict, v.halved) for v in claims.verdicts(other)] == [("holds", False)], "another profile's half is none of this one"
+
+
+def test_a_notebook_at_half_the_budget_has_its_effects(tmp_path):
+    """It reads them from its own rows, though they decide no claim."""
+    half = trained(100.0, 80.0, **HALF)
+    assert REN.effect(half).value == pytest.approx(-20.0)
+    assert measured(method="REN", experiment="e")(half).value == pytest.approx(80.0)
+    assert judge(REN, half).verdict == "not run"
+
+
+def test_a_fixed_training_beside_a_halved_one_is_compared():
+    """The larger of the two sides may be of shipped weights, with the same steps in both."""
+    def rows(ren, steps, **about):
+        return rows_of(*({"method": m, "value": x, "per_scene": list(x + np.linspace(-5, 5, 10)), "seed": 0, "steps": n, **about}
+                         for m, x, n in (("DE", 100.0, 2600), ("REN", ren, steps))))  # fmt: skip
+
+    full = rows(80.0, 350, profile="quick")
+    assert judge(REN, full + rows(120.0, 175, profile="quick-half")).verdict == "inconclusive"
+    assert judge(REN, full + rows(120.0, 350, profile="quick-half")).verdict == "holds"
+
+
 def test_half_survives_the_way_through_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "ALL", {})
     written = judge(REN, trained(100.0, 80.0, **FULL) + trained(100.0, 110.0, **HALF))

@@ -28,12 +28,14 @@ HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = VERDICTS = ("holds", "fails", "inconclusiv
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on rows: one of VERDICTS, the effect (None when not run), and that at half the budget if it changes the order."""
+    """A claim judged on rows: one of VERDICTS, the effect (None when not run), that at half the budget if it changes the order, and
+    whether there was one at half the budget at all."""
 
     claim: Claim
     verdict: str
     effect: Effect | None = None
     half: str = ""
+    halved: bool = False
 
     @property
     def label(self):
@@ -126,17 +128,17 @@ def judge(claim, rows):
 
     outside = hi < low or lo > high or (lo == hi and not inside(lo, hi))
     half = claim.effect(halves)
-    less = half and not math.isnan(half.value) and _fewer(half.rows, e.rows)
+    less = half is not None and not math.isnan(half.value) and _fewer(half.rows, e.rows)
     if less and inside(half.value, half.value) != inside(e.value, e.value):
         changed = f"the order changes: {quantity(half.value, half.interval, claim.unit)} at half the budget"
-        return Verdict(claim, INCONCLUSIVE, e, changed)
-    return Verdict(claim, HOLDS if inside(lo, hi) else FAILS if outside else INCONCLUSIVE, e)
+        return Verdict(claim, INCONCLUSIVE, e, changed, less)
+    return Verdict(claim, HOLDS if inside(lo, hi) else FAILS if outside else INCONCLUSIVE, e, halved=less)
 
 
 def _fewer(half, full):
-    """Whether rows of half the budget have fewer steps than those of the full one (shipped weights have the same)."""
-    most = [max((r["steps"] or 0 for r in rows), default=0) for rows in (half, full)]
-    return 0 < most[0] < most[1]
+    """Whether anything in rows of half the budget was trained in fewer steps than in those of the full one (shipped weights were not)."""
+    steps = {(r["method"], r["train"], r["test"]): r["steps"] or 0 for r in full}
+    return any(0 < (r["steps"] or 0) < steps.get((r["method"], r["train"], r["test"]), 0) for r in half)
 
 
 def verdicts(rows):

@@ -72,10 +72,11 @@ class Claim:
 
 
 def measured(**where):
-    """Effect of a claim on one number: the mean over seeds of the rows with these column values (rows of half the budget left out)."""
+    """Effect of a claim on one number: the mean over seeds of the rows with these column values (those of half the budget only where
+    there are no others)."""
 
     def effect(rows):
-        found = select(budget(rows), **where)
+        found = select(budget(rows) or rows, **where)
         if not found:
             return None
         if _several(found):
@@ -91,14 +92,15 @@ def measured(**where):
 
 
 def compared(a, b, ratio=False, **where):
-    """Effect of a claim on two numbers: a − b (or a / b), paired by scene and seed; rows of half the budget are left out.
+    """Effect of a claim on two numbers: a − b (or a / b), paired by scene and seed; rows of half the budget
+    count only where there are no others.
 
     a, b: column values that tell the two sides apart, e.g. {"method": "REN"};  where: those that both have.
     """
     free = [c for c in ("seed", "method", "train", "test", "metric") if c not in {*a, *b}]
 
     def effect(rows):
-        found = [select(budget(rows), **where, **side) for side in (a, b)]
+        found = [select(budget(rows) or rows, **where, **side) for side in (a, b)]
         if all(found) and any(map(_several, found)):
             return Effect(math.nan, rows=tuple(found[0] + found[1]), ours=SEVERAL)
         sides = [{tuple(r[c] for c in free): r for r in some} for some in found]
@@ -130,9 +132,14 @@ def budget(rows, half=False):
     `vp reproduce --profile quick-half` repeats every training with half its steps.  Its rows count in no effect; a claim whose order they
     turn round is inconclusive (`claims.judge`).
     """
-    if not half:
-        return [r for r in rows if not (r["profile"] or "").endswith(results.HALF)]
-    return [{**r, "profile": r["profile"].removesuffix(results.HALF)} for r in rows if (r["profile"] or "").endswith(results.HALF)]
+    found = [r for r in rows if (r["profile"] or "").endswith(results.HALF) == half]
+    return [_whole(r) for r in found] if half else found
+
+
+def _whole(row):
+    out = results.Row({**row, "profile": row["profile"].removesuffix(results.HALF)})
+    out.where = getattr(row, "where", None)
+    return out
 
 
 SEVERAL = "rows of several configurations, which cannot be told apart"

@@ -193,12 +193,13 @@ def rows(outcome, experiment, **columns):
     return out
 
 
-def _row(outcome, experiment, method, arm, test, errors, among=None, kept=False, **columns):
-    """One row; kept: with each person's error, for paired claims;  among: (N,) bool, some of the people."""
+def _row(outcome, experiment, method, arm, test, errors, among=None, kept=False, facts=None, **columns):
+    """One row; kept: with each person's error, for paired claims;  among: (N,) bool, some of the people;  facts: of an arm that is made
+    of several."""
     people = outcome.people[test]
     scene = people.scene if among is None else people.scene[among]
     errors = errors if among is None else errors[among]
-    facts = outcome.facts.get((method, arm), {})
+    facts = outcome.facts.get((method, arm)) or ({} if facts is None else facts)
     about = {k: facts.get(k) for k in ("steps", "samples_seen", "config", "device")}
     about = {k: v for k, v in about.items() if v is not None} | {"method": method, "train": arm, "test": test, "n": len(errors)}
     per = {"per_scene": [round(float(e), 1) for e in errors], "clusters": scene.tolist()} if kept else {}
@@ -211,11 +212,13 @@ def on_and_off(outcome, methods=THREE, experiment="fig3a, on and off camera", **
     by person), on "many" cameras."""
     out = []
     for method in methods:
+        facts = outcome.facts.get((method, CAMERAS[0]), {})  # equal budgets
+        budget = {k: facts[k] for k in ("steps", "samples_seen") if k in facts}
         for test in outcome.people:
             err = {arm: np.abs(outcome.error(method, arm, test)) for arm in (*CAMERAS, "many")}
             off = np.mean([err[c] for c in CAMERAS if c != test], axis=0)
             for arm, e in (("on", err[test]), ("off", off), ("many", err["many"])):
-                out.append(_row(outcome, experiment, method, arm, test, e, kept=True, **columns))
+                out.append(_row(outcome, experiment, method, arm, test, e, kept=True, facts=budget, **columns))
     return out
 
 
@@ -260,7 +263,7 @@ def by_seed(rows, file=None):
     """{seed: rows}: a run's own, and of the rows in file (default results/rows/generalization_seeds.jsonl) those of other seeds that have
     the same profile, experiments and data; the run alone where there is no such file."""
     file = Path(file or results.ROOT / "results" / "rows" / "generalization_seeds.jsonl")
-    same = ("experiment", "profile", "poses", "cameras", "images")
+    same = ("experiment", "profile", "poses", "cameras", "images", "steps")
     known, out = {tuple(r[c] for c in same) for r in rows}, {}
     for r in rows:
         out.setdefault(r["seed"], []).append(r)

@@ -220,11 +220,17 @@ def missing(ledger):
     return "".join(f"* `{s.id}` {s.title} ({s.anchor}): {why}.\n" for s, why in left) or "Everything was run.\n"
 
 
-def halves(rows):
-    """A sentence on the rule about half budgets: whether there were rows to apply it to."""
-    n = len(effects.budget(rows, half=True))
+def halves(rows, verdicts=None):
+    """A sentence on the rule about half budgets: of how many claims there were rows to apply it to, and which it made inconclusive."""
     what = "A verdict is inconclusive, too, where the order changes between half and full budget"
-    return f"{what}: {n} rows of half budget were compared." if n else f"{what}; no row of half budget is here, so that was not tested."
+    judged = [v for v in (claims.verdicts(rows) if verdicts is None else verdicts) if v.effect and v.claim.id in claims.ALL]
+    tested, turned = sum(v.halved for v in judged), [v.claim.id for v in judged if v.half]
+    if rows and not effects.budget(rows):
+        return f"{what}; here are only rows of half the budget, which decide nothing by themselves."
+    if not tested:
+        return f"{what}; no claim has rows of half the budget, so that was not tested."
+    found = f"which turned {len(turned)} of them round: {', '.join(turned)}" if turned else "which turned none of them round"
+    return f"{what}: {tested} of {len(judged)} judged claims were also trained with half the steps, {found}."
 
 
 def _apart():
@@ -242,7 +248,7 @@ def page(rows, verdicts, ledger, start):
         "# Claims\n",
         f"{counts(ledger)}.  Rebuilt from rows by `vp report`.  Where `data` says virtual, compare orders with the paper's, not digits.\n",
         f"![Each statement's verdict and effect]({SVG})\n",
-        f"{about}  Shown is the claim that decides; thresholds were written down before the run.  {halves(rows)}\n",
+        f"{about}  Shown is the claim that decides; thresholds were written down before the run.  {halves(rows, verdicts)}\n",
         f"{_apart()}\n",
         '"(1 seed)": one training stands behind it, and the interval is over scenes alone.  A + after a revision: the code had changes '
         "that were not committed.\n",

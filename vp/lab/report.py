@@ -50,14 +50,15 @@ def main(rows=(), out=None, quiet=False):
     if not rows:
         print("no rows found: run notebooks first (vp reproduce), or name files or folders with --rows")
         return 0
-    verdicts, whole = claims.verdicts(rows), effects.budget(rows) or rows  # may refuse a row: before anything is written
+    verdicts = claims.verdicts(rows)  # may refuse a row: before anything is written
     out.mkdir(parents=True, exist_ok=True)
     known = [p["table"] for p in results.paper()]
-    experiments = _ordered({r["experiment"] for r in whole} - {"claim"}, known)
+    experiments = _ordered({r["experiment"] for r in rows} - {"claim"}, known)
     names = _file_names(experiments)
     index = [f"# Results\n\nRebuilt from rows by `vp report`.  {LEGEND}\n"]
     for experiment, name in zip(experiments, names):
-        cells = summarise([r for r in whole if r["experiment"] == experiment])
+        mine = effects.select(rows, experiment=experiment)
+        cells = summarise(effects.budget(mine) or mine)
         text = table(cells)
         results.write_atomic(out / f"{name}.md", f"# {experiment}\n\n{text}\n{LEGEND}\n")
         results.write_atomic(out / f"{name}.csv", _csv(cells))

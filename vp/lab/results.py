@@ -35,7 +35,7 @@ COLUMNS = (
 )  # fmt: skip
 HALF = "-half"  # end of a profile's name: of a run in which every training makes half its steps
 PROVENANCE_COLUMNS = ("seconds", "git", "time", "device")  # may differ between two runs with the same results
-KEY = ("experiment", "notebook", "seed", "config")  # one run's share of a file
+KEY = ("experiment", "notebook", "profile", "seed", "config")  # one run's share of a file
 _MEASURED = ("value", "n", "lo", "hi", "per_scene", "clusters", "note", *PROVENANCE_COLUMNS)
 IDENTITY = tuple(c for c in COLUMNS if c not in _MEASURED)  # two rows with the same identity are the same measurement
 _NUMBERS = ("value", "n", "lo", "hi", "steps", "samples_seen", "seconds")

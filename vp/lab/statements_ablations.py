@@ -48,7 +48,7 @@ ABLATIONS = {
         Claim("told-camera", "§5.3, ours", "A DE that is told the camera is better in depth than one that is not: part of REN's gain "
               "is gravity and extrinsics, not the third dimension.", _cell("DE, camera told", "DE"), 0.0, "<", "mm",
               why="Not found out.  A pitch stated wrongly by 4° changes its error by a few percent, where it triples REN's (notebook 11).  "
-                  "In an earlier training with an eighth more samples (rows committed in 0c354d898e) it was 381 against 392 mm, so "
+                  "In an earlier, longer training (rows committed in 0c354d898e) it was 381 against 392 mm, so "
                   "that one training decides little."),
         Claim("space-alone", "§5.3, ours", "REN in a space along the camera's axes, which is not told the camera either, is better than "
               "DE: part of its gain is the third dimension.", _cell("REN, camera's axes", "DE"), 0.0, "<", "mm"),
@@ -68,8 +68,8 @@ ABLATIONS = {
         Claim("known-poses", "§5.3", "Training with the test's poses gets more joints right (3DPCK_abs, all people, MuPoTS' twin) than "
               "with MuCo's.", compared({"train": "MuPoTS poses"}, {"train": "MuCo poses"}, experiment="tailored", metric="pck_abs"),
               0.0, ">", "points", "50.4 against 44.0",
-              but="But a longer training (350 steps instead of 280, seed 0, rows committed in 0c354d898e) gave the opposite, -2.4 "
-                  "[-4.2, -0.6] points: the order depends on the budget."),
+              but="But a training of 350 steps (seed 0, rows committed in 0c354d898e) gave the opposite, -2.4 [-4.2, -0.6] points: "
+                  "the order depends on the budget."),
         Claim("above-floor", "ours", "With the floor known, REN+PEN errs at least twice as much as the noise of the joints' peaks makes "
               "necessary: the method leaves information unused.",
               compared({"method": "REN+PEN"}, {"method": "with floor"}, True, experiment="floor chart", metric="mrpe_z"), 2.0, ">", ""),

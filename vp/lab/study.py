@@ -43,7 +43,7 @@ def course(profile="auto", seed=0, variant="base"):
     """The profile's `Course`, changed in one thing.
 
     "naive": no depth gate (§5.3);  "camera": the space has the camera's axes;  "candidates": PEN learns around REN's own answers alone,
-    as published (the paper's profiles do so already).
+    as published (the paper's profiles do so already), here at most as many as in the other variants.
     """
     c = resolve(profile).course(seed)
     if variant not in VARIANTS:
