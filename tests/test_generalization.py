@@ -148,6 +148,7 @@ def test_on_and_off_by_hand(no_intervals):
                 assert r["value"] == pytest.approx(1.5 * wanted)
                 assert r["per_scene"] == [round(wanted * (1 + i % 2), 1) for i in range(80)]
                 assert r["clusters"] == [str(i // 2) for i in range(80)]
+                assert r["steps"] == 3  # or no half budget could be set beside it
 
 
 def test_paired_rows_keep_every_person(no_intervals):
@@ -194,7 +195,7 @@ def test_rows_of_other_seeds(tmp_path):
 
     own = [rows(1.0, seed=1)]
     others = [rows(2.0, seed=2), rows(0.5, seed=0), rows(9.0, seed=1), rows(9.0, seed=3, profile="smoke"),
-              rows(9.0, seed=3, experiment="fig3b"), rows(9.0, seed=3, sources={"images": "recorded"})]  # fmt: skip
+              rows(9.0, seed=3, experiment="fig3b"), rows(9.0, seed=3, sources={"images": "recorded"}), rows(9.0, seed=3, steps=600)]  # fmt: skip
     file = results.append(tmp_path / "seeds.jsonl", others)
     found = generalization.by_seed(own, file)
     assert {s: [r["value"] for r in some] for s, some in found.items()} == {1: [1.0], 0: [0.5], 2: [2.0]}
