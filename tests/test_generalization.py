@@ -195,7 +195,8 @@ def test_rows_of_other_seeds(tmp_path):
 
     own = [rows(1.0, seed=1)]
     others = [rows(2.0, seed=2), rows(0.5, seed=0), rows(9.0, seed=1), rows(9.0, seed=3, profile="smoke"),
-              rows(9.0, seed=3, experiment="fig3b"), rows(9.0, seed=3, sources={"images": "recorded"}), rows(9.0, seed=3, steps=600)]  # fmt: skip
+              rows(9.0, seed=3, experiment="fig3b"), rows(9.0, seed=3, sources={"images": "recorded"}),
+              rows(9.0, seed=3, steps=600)]  # fmt: skip
     file = results.append(tmp_path / "seeds.jsonl", others)
     found = generalization.by_seed(own, file)
     assert {s: [r["value"] for r in some] for s, some in found.items()} == {1: [1.0], 0: [0.5], 2: [2.0]}
