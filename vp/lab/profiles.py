@@ -137,8 +137,8 @@ PROFILES = {
     for p in (
         Profile("smoke", scenes=200, clips=3, cell_timeout_s=300, second_stage=_small(4, 4), held_out=32,
                 study=_study(32, 16, 3, 3, 32), backbone=_two_d(8, 3), ablation=_small(3, 3)),
-        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(250, 350), held_out=256,
-                study=_study(1200, 250, 450, 450, 256), backbone=_two_d(500, 600), ablation=_small(100, 130)),
+        Profile("quick", scenes=4000, clips=0, cell_timeout_s=1800, second_stage=_small(220, 300), held_out=192,
+                study=_study(1200, 250, 400, 400, 256), backbone=_two_d(500, 500), ablation=_small(90, 115)),
         Profile("paper-short", scenes=20000, clips=0, cell_timeout_s=7200, second_stage=Course(PAPER, together=SHORT), held_out=1000,
                 study=Study(3000, 500, plan=SHORT, heat_plan=SHORT, heat_test=1000), backbone=TwoD(plan=SHORT, pictures=1000),
                 ablation=Course(PAPER, together=SHORT)),

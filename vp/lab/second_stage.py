@@ -187,7 +187,8 @@ class Jointly(nn.Module):
     def forward(self, batch):
         """Losses of a `Batch`: {"depth", "volume", "pose"}, weighted."""
         t = batch.targets
-        self.dice.manual_seed(int(t.index.sum()) + 1)  # of the batch, so that nothing has to be kept between steps
+        if self.pen_on != "candidates" or self.cubes is not None:
+            self.dice.manual_seed(int(t.index.sum()) + 1)  # of the batch, so that nothing has to be kept between steps
 
         def choose(found):
             return self.few(found if self.pen_on == "candidates" else self.near_truth(found, t))
