@@ -43,7 +43,7 @@ BENCHMARKS = {
               "that of BDR, trained before camera 16.", _against_bdr("table2, honest", "mpjpe", "camera 16, 2D given"), 0.0, "<", "mm",
               "58.9 against 61.8 mm and more (other methods)",
               why="BDR is told the true 2D joints; ours come from a 2D network that was trained in minutes.  From AGR with the noise of "
-                  "training the MPJPE is near BDR's at quick (Table 2 of notebook 12), so most of the loss is the 2D network's."),
+                  "training the MPJPE is half of that at quick (Table 2 of notebook 12), so most of the loss is the 2D network's."),
         Claim("table3-bdr", "§5.2, Table 3", "From pictures, VirtualPose gets more joints right on MuPoTS' twin (3DPCK_abs, all people, "
               "data set's rules) than BDR, trained on MuCo's twin.",
               _against_bdr("table3, data set's rules", "pck_abs_all", "MuCo, 2D given"), 0.0, ">", "points", "44.0 against 43.8 and less"),

@@ -20,7 +20,7 @@ IMAGES = {
         Claim("agr-images-noisy", "§4.1, ours", "They are less than twice as far off as from AGR with the noise of training.",
               _depth("image", "ground truth, noisy", True), 2.0, "<", "",
               why="What a 2D network gets wrong is not what the second stage was trained on: at quick the joints other than the root cost "
-                  "most, then the boxes; true roots alone do not help (notebook 08)."),
+                  "most by far (notebook 08)."),
         Claim("agr-images-box", "ours", "From pictures, the whole method is still better in depth than the size of the person's *true* "
               "box, calibrated on the training scenes (MuPoTS' twin).",
               compared({"method": "REN+PEN"}, {"method": "box size"}, experiment="chain", metric="mrpe_z", train="AGR: image",
