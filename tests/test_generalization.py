@@ -193,10 +193,10 @@ def test_rows_of_other_seeds(tmp_path):
         about = {"method": "TBS", "train": "x", "test": "A", "profile": "quick", **columns}
         return results.row(about.pop("experiment", "table1"), "mrpe_z", value, "mm", None, TWIN | about.pop("sources", {}), **about)
 
-    own = [rows(1.0, seed=1)]
-    others = [rows(2.0, seed=2), rows(0.5, seed=0), rows(9.0, seed=1), rows(9.0, seed=3, profile="smoke"),
+    own = [rows(1.0, seed=1, steps=400)]
+    others = [rows(2.0, seed=2, steps=400), rows(0.5, seed=0, steps=400), rows(9.0, seed=1), rows(9.0, seed=3, profile="smoke"),
               rows(9.0, seed=3, experiment="fig3b"), rows(9.0, seed=3, sources={"images": "recorded"}),
-              rows(9.0, seed=3, steps=600)]  # fmt: skip
+              rows(9.0, seed=3, steps=600), rows(9.0, seed=3, method="box size")]  # of another budget, with its levels  # fmt: skip
     file = results.append(tmp_path / "seeds.jsonl", others)
     found = generalization.by_seed(own, file)
     assert {s: [r["value"] for r in some] for s, some in found.items()} == {1: [1.0], 0: [0.5], 2: [2.0]}

@@ -261,13 +261,21 @@ def worse_than(outcome, level, cells, methods=THREE):
 
 def by_seed(rows, file=None):
     """{seed: rows}: a run's own, and of the rows in file (default results/rows/generalization_seeds.jsonl) those of other seeds that have
-    the same profile, experiments and data; the run alone where there is no such file."""
+    the same profile, experiments and data, trained for as many steps; the run alone where there is no such file."""
     file = Path(file or results.ROOT / "results" / "rows" / "generalization_seeds.jsonl")
-    same = ("experiment", "profile", "poses", "cameras", "images", "steps")
-    known, out = {tuple(r[c] for c in same) for r in rows}, {}
+
+    def alike(r):
+        return tuple(r[c] for c in ("experiment", "profile", "poses", "cameras", "images"))
+
+    out, steps = {}, {}
     for r in rows:
         out.setdefault(r["seed"], []).append(r)
-    others = [r for r in results.load(file) if r["seed"] not in out and tuple(r[c] for c in same) in known] if file.exists() else []
-    for r in sorted(others, key=lambda r: r["seed"]):
-        out.setdefault(r["seed"], []).append(r)
+        steps.setdefault(alike(r), set()).add(r["steps"])
+    kept = {}
+    for r in results.load(file) if file.exists() else ():
+        if r["seed"] not in out and alike(r) in steps:
+            kept.setdefault((r["seed"], *alike(r)), []).append(r)
+    for (seed, *what), some in sorted(kept.items(), key=str):
+        if {r["steps"] for r in some} == steps[tuple(what)]:
+            out.setdefault(seed, []).extend(some)
     return out
