@@ -46,8 +46,8 @@ ABLATIONS = {
               "worse in depth than REN+PEN.", _table4("DE alone", "REN+PEN", "MuPoTS", NOISY), 0.0, ">", "mm"),
         Claim("told-camera", "§5.3, ours", "A DE that is told the camera is better in depth than one that is not: part of REN's gain "
               "is gravity and extrinsics, not the third dimension.", _cell("DE, camera told", "DE"), 0.0, "<", "mm",
-              why="Not found out.  A pitch stated wrongly by 4° changes its error by a few percent, where it nearly triples REN's (notebook 11).  "
-                  "One training decides little.",
+              why="Not found out.  A pitch stated wrongly by 4° changes its error by a few percent, where it nearly triples REN's "
+                  "(notebook 11).  One training decides little.",
               but="But in a longer training (575 steps, rows committed in cefe33c) it was worse, 504 against 388 mm, and the DE that "
                   "the second stage trains untold is about as good (notebook 09)."),
         Claim("space-alone", "§5.3, ours", "REN in a space along the camera's axes, which is not told the camera either, is better than "
