@@ -129,8 +129,8 @@ def select(rows, **where):
 def budget(rows, half=False):
     """The rows of the full budget, or those of half of it, under the profile of the full one.
 
-    `vp reproduce --profile quick-half` repeats every training with half its steps.  Its rows count in no effect; a claim whose order they
-    turn round is inconclusive (`claims.judge`).
+    `vp reproduce --profile quick-half` repeats every training with half its steps.  Its rows decide no claim; one whose order they turn
+    round is inconclusive (`claims.judge`).
     """
     found = [r for r in rows if (r["profile"] or "").endswith(results.HALF) == half]
     return [_whole(r) for r in found] if half else found

@@ -199,7 +199,7 @@ def _row(outcome, experiment, method, arm, test, errors, among=None, kept=False,
     people = outcome.people[test]
     scene = people.scene if among is None else people.scene[among]
     errors = errors if among is None else errors[among]
-    facts = outcome.facts.get((method, arm)) or ({} if facts is None else facts)
+    facts = outcome.facts.get((method, arm)) or facts or {}
     about = {k: facts.get(k) for k in ("steps", "samples_seen", "config", "device")}
     about = {k: v for k, v in about.items() if v is not None} | {"method": method, "train": arm, "test": test, "n": len(errors)}
     per = {"per_scene": [round(float(e), 1) for e in errors], "clusters": scene.tolist()} if kept else {}
@@ -213,7 +213,7 @@ def on_and_off(outcome, methods=THREE, experiment="fig3a, on and off camera", **
     out = []
     for method in methods:
         facts = outcome.facts.get((method, CAMERAS[0]), {})  # equal budgets
-        budget = {k: facts[k] for k in ("steps", "samples_seen") if k in facts}
+        budget = {k: facts.get(k) for k in ("steps", "samples_seen")}
         for test in outcome.people:
             err = {arm: np.abs(outcome.error(method, arm, test)) for arm in (*CAMERAS, "many")}
             off = np.mean([err[c] for c in CAMERAS if c != test], axis=0)
