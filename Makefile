@@ -36,7 +36,7 @@ sweep: .venv/.ready  ## notebook 11 over its parameters, beyond the paper's expe
 
 test: .venv/.ready  ## ruff, unit tests, all notebooks at profile smoke, nbval
 	@.venv/bin/ruff check .
-	@.venv/bin/pytest -n 2 --dist loadscope tests $(ARGS)
+	@.venv/bin/pytest -n 2 --dist loadscope --no-loadscope-reorder tests $(ARGS)
 	@$(PY) -m vp reproduce --profile smoke
 	@$(NBVAL) --nbval $(filter-out $(TRAINING),$(wildcard notebooks/*.ipynb))
 	@VP_PROFILE=smoke $(NBVAL) --nbval-lax $(TRAINING)

@@ -161,7 +161,7 @@ def test_claims_look_at_the_rows_that_are_written():
             for train in ablation_rows.ARMS:
                 for i, m in enumerate(("DE alone", "DE", "REN (voxels)", "REN", "REN+PEN")):
                     out.append(row("table4", "mrpe_z", 300 - sign * 20 * i, method=m, train=train, test=test))
-        for i, m in enumerate(("DE", "REN, camera's axes", "DE, camera told", "REN", "REN+PEN")):
+        for i, m in enumerate(("DE alone", "DE", "REN, camera's axes", "DE, camera told", "REN", "REN+PEN")):
             out.append(row("extrinsics", "mrpe_z", 300 - sign * 20 * i, method=m, test="exact"))
         for arm, k in (("depth-based", -1), ("naive", 1)):
             about = {"method": "REN+PEN", "train": arm, "test": "MuPoTS"}

@@ -198,6 +198,7 @@ def test_a_row_with_its_own_interval_is_enough():
 
 
 FULL, HALF = {"steps": 1000, "profile": "quick"}, {"steps": 500, "profile": "quick-half"}
+DOUBLE = {"steps": 2000, "profile": "quick-double"}
 
 
 def trained(de, ren, seed=0, **where):
@@ -220,7 +221,7 @@ def test_an_order_that_changes_with_the_budget_is_inconclusive(half, verdict):
     assert v.verdict == verdict
     assert v.effect.value == pytest.approx(-20.0)  # rows of half the budget are in no effect
     assert v.effect.interval == pytest.approx((-20.0, -20.0))
-    assert (v.half != "") == (verdict == "inconclusive")
+    assert (v.turned != "") == (verdict == "inconclusive")
     assert ("at half the budget" in v.cells()[3]) == (verdict == "inconclusive")
 
 
@@ -238,17 +239,29 @@ def test_half_budgets_also_turn_fails_into_inconclusive_and_alone_prove_nothing(
     assert judge(REN, rows + trained(100.0, 80.0, **HALF | {"steps": None})).verdict == "fails"  # nothing was trained
 
 
+def test_twice_the_budget_counts_like_half_of_it():
+    rows = trained(100.0, 80.0, **FULL)
+    turned = judge(REN, rows + trained(100.0, 90.0, **HALF) + trained(100.0, 110.0, **DOUBLE))
+    assert turned.verdict == "inconclusive"
+    assert "the order changes: 10 [10, 10] mm at twice the budget" in turned.cells()[3]
+    kept = judge(REN, rows + trained(100.0, 90.0, **DOUBLE))
+    assert (kept.verdict, kept.tested) == ("holds", True)
+    assert kept.effect.value == pytest.approx(-20.0)  # rows of twice the budget are in no effect
+    both = judge(REN, rows + trained(100.0, 120.0, **HALF) + trained(100.0, 110.0, **DOUBLE))
+    assert "20 [20, 20] mm at half the budget, 10 [10, 10] mm at twice the budget" in both.turned
+
+
 def test_halves_are_judged_with_the_whole_of_their_profile(monkeypatch):
     monkeypatch.setattr(claims, "ALL", {"ren": REN})
     rows = [*trained(100.0, 80.0, **FULL), *trained(100.0, 110.0, **HALF), *trained(100.0, 90.0, seed=1, **FULL)]
     (v,) = claims.verdicts(rows)
-    assert (v.verdict, v.halved) == ("inconclusive", True)
+    assert (v.verdict, v.tested) == ("inconclusive", True)
     assert v.effect.names("profile") == ("quick",)
     ((together, by_seed),) = claims.by_seed(rows)
     assert together.verdict == "inconclusive"
-    assert {s: (x.verdict, x.halved) for s, x in by_seed.items()} == {0: ("inconclusive", True), 1: ("holds", False)}
+    assert {s: (x.verdict, x.tested) for s, x in by_seed.items()} == {0: ("inconclusive", True), 1: ("holds", False)}
     other = [*trained(100.0, 80.0, **FULL), *trained(100.0, 110.0, **HALF | {"profile": "paper-half"})]
-    assert [(v.verdict, v.halved) for v in claims.verdicts(other)] == [("holds", False)], "another profile's half is none of this one"
+    assert [(v.verdict, v.tested) for v in claims.verdicts(other)] == [("holds", False)], "another profile's half is none of this one"
 
 
 def test_a_notebook_at_half_the_budget_has_its_effects(tmp_path):

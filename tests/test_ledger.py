@@ -183,20 +183,20 @@ def test_the_page_shows_failures_with_their_reason_and_what_is_missing(three, tm
     assert "`open` inconclusive. Open is large. (§1)" in page
     assert "*Why:* not found out." in page
     assert "`third` Third (§3): needs a time machine." in page
-    assert "no claim has rows of half the budget" in page
+    assert "no claim has rows of another budget" in page
     assert "3 claims: 1 hold, 1 fail, 1 inconclusive, 0 not run" in page
 
 
 def test_half_budgets_are_counted_by_claims(three):
     whole = made_up(steps=4)
     half = {"steps": 2, "profile": "quick-half"}
-    assert "no claim has rows of half" in ledger.halves(whole)
-    assert "no claim has rows of half" in ledger.halves([*whole, row("good", 3.0, **half | {"steps": 4})]), "the same training"
-    held = ledger.halves([*whole, row("good", 6.0, **half)])
-    assert "1 of 3 judged claims were also trained with half the steps, which turned none" in held
-    both = ledger.halves([*whole, row("good", 3.0, **half), row("bad", 2.0, **half)])
-    assert "2 of 3 judged claims were also trained with half the steps, which turned 1 of them round: good." in both
-    assert "only rows of half the budget" in ledger.halves([row("good", 6.0, **half)])
+    assert "no claim has rows of another" in ledger.budgets(whole)
+    assert "no claim has rows of another" in ledger.budgets([*whole, row("good", 3.0, **half | {"steps": 4})]), "the same training"
+    held = ledger.budgets([*whole, row("good", 6.0, **half)])
+    assert "1 of 3 judged claims were also trained with half or twice the steps, which turned none" in held
+    both = ledger.budgets([*whole, row("good", 3.0, **half), row("bad", 2.0, **half)])
+    assert "2 of 3 judged claims were also trained with half or twice the steps, which turned 1 of them round: good." in both
+    assert "only rows of another budget" in ledger.budgets([row("good", 6.0, **half)])
 
 
 def links(page):

@@ -68,8 +68,8 @@ def test_variants_differ_in_one_thing():
 
 @pytest.mark.parametrize("sizes", [profiles.SMALL, profiles.PAPER])
 def test_the_cameras_space_is_as_large_and_as_fine_as_the_level_one(sizes):
-    tilted = study.in_view(sizes)
-    assert 1 <= np.prod(tilted.space_bins) / np.prod(sizes.space_bins) <= study.MORE_VOXELS
+    tilted = profiles.in_view(sizes)
+    assert 1 <= np.prod(tilted.space_bins) / np.prod(sizes.space_bins) <= profiles.MORE_VOXELS
     assert max(tilted.grid.spacing) < 1.2 * max(sizes.grid.spacing)
     assert (tilted.space_centre[2], tilted.space_size[2]) == (sizes.space_centre[0], sizes.space_size[0]), "the same depths"
     net = V2V(1, 1, (2, 2, 2, 2), sizes.ren_kernel, sizes.ren_stride)
@@ -89,7 +89,7 @@ def test_bins_by_hand():
     24 x 16 x 24 has steps of 348, 280 and 261 mm; the other choices have a larger one.
     """
     sizes = replace(profiles.SMALL, space_centre=(4000.0, 0.0, 1000.0), space_size=(6000.0, 8000.0, 2400.0), space_bins=(24, 32, 8))
-    tilted = study.in_view(sizes)
+    tilted = profiles.in_view(sizes)
     assert tilted.space_bins == (24, 16, 24)
     assert tilted.space_size == pytest.approx((8000, 4200, 6000))
     assert tilted.space_centre == pytest.approx((0, -420, 4000))
@@ -323,7 +323,7 @@ def test_growth_of_a_difference_by_hand():
 
 
 def test_errors_of_a_space_along_the_camera_have_no_levels(scenes, trained):
-    tilted = Trained(VirtualPose(study.in_view(TINY)).eval(), {**trained.facts, "frame": "camera"}, Path("none"))
+    tilted = Trained(VirtualPose(profiles.in_view(TINY)).eval(), {**trained.facts, "frame": "camera"}, Path("none"))
     assert set(study.errors(tilted, scenes[1:])) == set(study.POINTS)
     assert set(study.errors(trained, scenes[1:])) == {*study.POINTS, *study.LEVELS}
 

@@ -14,7 +14,7 @@ def parser():
     sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     c = sub.add_parser("reproduce", help="run the notebooks as a batch, resuming where it stopped")
-    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short, paper; NAME-half: half the steps")
+    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short, paper; NAME-half, NAME-double: the steps")
     c.add_argument("--only", nargs="+", default=[], action="extend", metavar="NAME",
                    help="only these notebooks (01 is short for 01_pinhole_depth)")
     c.add_argument("--data", nargs="+", default=[], action="extend", metavar="NAME=ROOT", help="real data folders, e.g. panoptic=DIR")
@@ -122,7 +122,7 @@ def main(argv=None):
         return 1
     except OSError as e:
         print(f"vp {args.command}: {e.strerror or e}" + (f": {e.filename}" if e.filename else ""), file=sys.stderr)
-        return 1
+        return 2 if isinstance(e, (FileExistsError, NotADirectoryError, IsADirectoryError)) else 1
 
 
 def run(args):

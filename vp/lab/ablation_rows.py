@@ -61,8 +61,8 @@ def _arms(base, alone, eyes, data, n, seed):
 # ---- extrinsics, projection ------------------------------------------------------------------------------------------------------------
 
 
-def extrinsics(scenes, about, pitches=(0.0, 2.0, 4.0), heights=(100.0,)):
-    """(rows of the four cells and of REN+PEN before exact and wrong cameras, the people found everywhere, the exact ones' `People`)."""
+def extrinsics(scenes, about, pitches=(0.0, 2.0, 4.0), heights=(50.0, 100.0)):
+    """(rows of `ablations.two_by_two` before exact and wrong cameras, the people found everywhere, the exact ones' `People`)."""
     asked = [*((p, 0.0) for p in pitches), *((0.0, h) for h in heights)]
     run = about["profile"], about["seed"]
     spent = budgets(*run)
@@ -83,7 +83,7 @@ def budgets(profile="auto", seed=0):
     parts = told.facts["training"].values()
     floor = {"steps": sum(p["steps"] for p in parts), "samples_seen": sum(p["samples"] for p in parts),
              "config": results.config_hash({"sizes": asdict(told.sizes), "de": "told the camera"})}  # fmt: skip
-    return {"DE": study.budget(ablations.trained(ablations.ALONE, profile, seed)), "DE, camera told": floor,
+    return {"DE": base, ablations.ALONE: study.budget(ablations.trained(ablations.ALONE, profile, seed)), "DE, camera told": floor,
             "REN, camera's axes": study.budget(study.second_stage(profile, seed, "camera")), "REN": base, "REN+PEN": base}  # fmt: skip
 
 

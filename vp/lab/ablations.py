@@ -164,7 +164,8 @@ def depth_errors(de, sizes, scenes, stated=None, noise=NOISE, seed=0, maps=None)
 def two_by_two(profile="auto", seed=0, scenes=None, stated=None):
     """{cell: `metrics.People`} of {DE, REN} x {not told the camera, told}, and REN+PEN, on held-out scenes.
 
-    REN that is not told works in a space along the camera's axes (variant "camera"); all have seen as many samples.
+    REN that is not told works in a space along the camera's axes (variant "camera"); all have seen as many samples.  Of DEs that are not
+    told there are two: ALONE, trained like the one that is told, and "DE", on which REN+PEN stands.
     """
     scenes = study.held_out(profile, seed) if scenes is None else scenes
     level = study.errors(study.second_stage(profile, seed), scenes, stated)
@@ -172,7 +173,7 @@ def two_by_two(profile="auto", seed=0, scenes=None, stated=None):
     alone, floor = trained(ALONE, profile, seed).model, floor_de(profile, seed)
     plain = depth_errors(alone.ren.de, alone.sizes, scenes, stated)
     told = depth_errors(floor.de, floor.sizes, scenes, stated)
-    cells = {"DE": plain, "DE, camera told": told, "REN, camera's axes": turned["REN"], "REN": level["REN"]}
+    cells = {"DE": level["DE"], ALONE: plain, "DE, camera told": told, "REN, camera's axes": turned["REN"], "REN": level["REN"]}
     return {**cells, "REN+PEN": level["REN+PEN"]}
 
 

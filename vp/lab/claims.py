@@ -1,7 +1,7 @@
 """Claims: sentences of the paper (or ours) as tests on rows, each with a threshold that is committed before the run.
 
 A verdict is `holds`, `fails`, `inconclusive` (the 95 % interval contains the threshold, or there is none although the number comes from a
-sample, or the order changes between half and full budget) or `not run` (only where data are missing).  Intervals are bootstrapped over
+sample, or the order changes with the budget) or `not run` (only where data are missing).  Intervals are bootstrapped over
 scenes, seeds outermost; one seed reads "holds (1 seed)".  Quantities that are computed and not sampled (geometry) have no interval and no
 seed: they stand as they are.
 
@@ -19,8 +19,8 @@ from vp.lab.effects import Claim, Effect, bootstrap, budget, compared, measured,
 from vp.lab.statements import ALL, GEOMETRY
 
 __all__ = [
-    "ALL", "GEOMETRY", "VERDICTS", "Claim", "ClaimsTable", "Effect", "Verdict", "bootstrap", "by_seed", "claims_table", "compared", "judge",
-    "markdown", "measured", "number", "paired_difference", "quantity", "select", "summary", "verdicts",
+    "ALL", "GEOMETRY", "VERDICTS", "Claim", "ClaimsTable", "Effect", "Verdict", "bootstrap", "by_budget", "by_seed", "claims_table",
+    "compared", "judge", "markdown", "measured", "number", "paired_difference", "quantity", "select", "summary", "verdicts",
 ]  # fmt: skip
 
 HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = VERDICTS = ("holds", "fails", "inconclusive", "not run")
@@ -28,14 +28,14 @@ HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = VERDICTS = ("holds", "fails", "inconclusiv
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on rows: one of VERDICTS, the effect (None when not run), that at half the budget if it changes the order, and
-    whether there was one at half the budget at all."""
+    """A claim judged on rows: one of VERDICTS, the effect (None when not run), those at other budgets that change the order (in
+    words), and whether there was any at another budget at all."""
 
     claim: Claim
     verdict: str
     effect: Effect | None = None
-    half: str = ""
-    halved: bool = False
+    turned: str = ""
+    tested: bool = False
 
     @property
     def label(self):
@@ -50,17 +50,17 @@ class Verdict:
         used = {k: ", ".join(map(str, e.names(k))) or None for k in ("profile", "poses", "cameras", "images")}
         seeds = e.names("seed")
         used["seed"] = seeds[0] if len(seeds) == 1 else None
-        note = {**note, "ours": e.ours, **({"half": self.half} if self.half else {})}
+        note = {**note, "ours": e.ours, **({"turned": self.turned} if self.turned else {})}
         return results.row("claim", c.id, e.value, c.unit, e.interval, n=e.n, method=self.verdict, note=note, **{**used, **columns})
 
     def cells(self):
         """claim, paper, ours, effect [interval] with what is claimed, verdict, data and profile, as text."""
         c, e = self.claim, self.effect
-        more = {HOLDS: c.but, FAILS: c.why, INCONCLUSIVE: c.why}.get(self.verdict)
+        more = {HOLDS: c.but, FAILS: c.why, INCONCLUSIVE: c.why or c.but}.get(self.verdict)
         sentence = f"{c.sentence} ({c.anchor})" + (f" {more}" if more else "")
         if e is None:
             return sentence, c.paper or "–", "–", f"claimed {c.demand}", self.label, "–"
-        effect = f"{quantity(e.value, e.interval, c.unit)}, claimed {c.demand}" + (f"; {self.half}" if self.half else "")
+        effect = f"{quantity(e.value, e.interval, c.unit)}, claimed {c.demand}" + (f"; {self.turned}" if self.turned else "")
         data = ", ".join([*e.names("poses", "cameras", "images"), *e.names("profile")])
         return sentence, c.paper or "–", e.ours or "–", effect, self.label, data or "–"
 
@@ -111,11 +111,11 @@ claims_table = ClaimsTable
 def judge(claim, rows):
     """The Verdict of one claim on rows (as `results.load` gives them): the whole interval must lie on the claimed side.
 
-    Where there are rows of half the budget (`effects.budget`) and their effect lies on the other side of the threshold than that of the
-    full one, the order changes with the budget: inconclusive.  Rows of nothing that was trained, or of the same training, say nothing here.
+    Where there are rows of half or twice the budget (`effects.budget`) and their effect lies on the other side of the threshold than that
+    of the full one, the order changes with the budget: inconclusive.  Rows of nothing that was trained, or of the same training, say
+    nothing here.
     """
-    full, halves = budget(rows), budget(rows, half=True)
-    e = claim.effect(full)
+    e = claim.effect(budget(rows))
     if e is None:
         return Verdict(claim, NOT_RUN)
     if math.isnan(e.value) or (claim.sampled and e.interval is None):
@@ -127,18 +127,25 @@ def judge(claim, rows):
         return low <= lo and hi <= high if claim.direction == "within" else low < lo and hi < high
 
     outside = hi < low or lo > high or (lo == hi and not inside(lo, hi))
-    half = claim.effect(halves)
-    less = half is not None and not math.isnan(half.value) and _fewer(half.rows, e.rows)
-    if less and inside(half.value, half.value) != inside(e.value, e.value):
-        changed = f"the order changes: {quantity(half.value, half.interval, claim.unit)} at half the budget"
-        return Verdict(claim, INCONCLUSIVE, e, changed, less)
-    return Verdict(claim, HOLDS if inside(lo, hi) else FAILS if outside else INCONCLUSIVE, e, halved=less)
+    others = _elsewhere(claim, rows, e)
+    changed = [f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in others.items()
+               if inside(o.value, o.value) != inside(e.value, e.value)]  # fmt: skip
+    if changed:
+        return Verdict(claim, INCONCLUSIVE, e, f"the order changes: {', '.join(changed)}", True)
+    return Verdict(claim, HOLDS if inside(lo, hi) else FAILS if outside else INCONCLUSIVE, e, tested=bool(others))
 
 
-def _fewer(half, full):
-    """Whether anything in rows of half the budget was trained in fewer steps than in those of the full one (shipped weights were not)."""
-    steps = {(r["method"], r["train"], r["test"]): r["steps"] or 0 for r in full}
-    return any(0 < (r["steps"] or 0) < steps.get((r["method"], r["train"], r["test"]), 0) for r in half)
+def _elsewhere(claim, rows, full):
+    """{"half the budget": `Effect`, "twice the budget": `Effect`} as far as there are rows of trainings of that length."""
+    found = {words: claim.effect(budget(rows, times)) for times, words in ((0.5, "half the budget"), (2.0, "twice the budget"))}
+    return {words: e for words, e in found.items() if e is not None and not math.isnan(e.value) and _retrained(e.rows, full.rows)}
+
+
+def _retrained(other, full):
+    """Whether anything in rows of another budget was trained for another number of steps than in those of the full one (shipped weights
+    were not)."""
+    steps = {(r["method"], r["train"], r["test"]): r["steps"] for r in full}
+    return any(r["steps"] and (n := steps.get((r["method"], r["train"], r["test"]))) and r["steps"] != n for r in other)
 
 
 def verdicts(rows):
@@ -168,13 +175,22 @@ def by_seed(rows):
     return out
 
 
+def by_budget(rows):
+    """[(Verdict, {"half the budget": `Effect`, ...})] of each claim, profile and data source that was also trained with another budget."""
+    out = []
+    for g in grouped(rows):
+        judged = [judge(claim, g) for claim in ALL.values()]
+        out += [(v, _elsewhere(v.claim, g, v.effect)) for v in judged if v.tested]
+    return out
+
+
 def grouped(rows):
-    """Rows in lists, one for each profile (half its budget included) and data source, sorted: what may be averaged, or compared with its
-    half, stands in one list."""
+    """Rows in lists, one for each profile (its other budgets included) and data source, sorted: what may be averaged, or compared
+    across budgets, stands in one list."""
     groups = {}
     for r in results.ordered(rows):
         profile, *sources = (r[c] or "" for c in ("profile", "poses", "cameras", "images"))
-        groups.setdefault((profile.removesuffix(results.HALF), *sources), []).append(r)
+        groups.setdefault((results.name_and_budget(profile)[0], *sources), []).append(r)
     return [groups[g] for g in sorted(groups)]
 
 
@@ -184,15 +200,15 @@ def _read_back(r):
     if not isinstance(r["note"], dict):
         raise InputError("not a verdict (its note must hold the sentence, its anchor, threshold and direction)", where)
     note = {k: tuple(v) if isinstance(v, list) else v for k, v in r["note"].items()}
-    ours, half = note.pop("ours", ""), note.pop("half", "")
+    ours, turned = note.pop("ours", ""), note.pop("turned", "")
     try:
         claim = Claim(r["metric"], effect=None, unit=r["unit"] or "", **note)
-        if not isinstance(ours, str) or not isinstance(half, str):
-            raise TypeError("ours and half are text")
+        if not isinstance(ours, str) or not isinstance(turned, str):
+            raise TypeError("ours and turned are text")
     except (TypeError, ValueError) as error:
         raise InputError(f"not a verdict ({error})", where) from None
     e = Effect(r["value"], None if r["lo"] is None else (r["lo"], r["hi"]), r["n"] or 0, (r,), ours)
-    return Verdict(claim, r["method"], None if r["method"] == NOT_RUN else e, half)
+    return Verdict(claim, r["method"], None if r["method"] == NOT_RUN else e, turned)
 
 
 def summary(rows):

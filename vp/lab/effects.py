@@ -72,11 +72,11 @@ class Claim:
 
 
 def measured(**where):
-    """Effect of a claim on one number: the mean over seeds of the rows with these column values (those of half the budget only where
+    """Effect of a claim on one number: the mean over seeds of the rows with these column values (those of another budget only where
     there are no others)."""
 
     def effect(rows):
-        found = select(budget(rows) or rows, **where)
+        found = select(preferred(rows), **where)
         if not found:
             return None
         if _several(found):
@@ -92,7 +92,7 @@ def measured(**where):
 
 
 def compared(a, b, ratio=False, **where):
-    """Effect of a claim on two numbers: a − b (or a / b), paired by scene and seed; rows of half the budget
+    """Effect of a claim on two numbers: a − b (or a / b), paired by scene and seed; rows of another budget
     count only where there are no others.
 
     a, b: column values that tell the two sides apart, e.g. {"method": "REN"};  where: those that both have.
@@ -100,7 +100,7 @@ def compared(a, b, ratio=False, **where):
     free = [c for c in ("seed", "method", "train", "test", "metric") if c not in {*a, *b}]
 
     def effect(rows):
-        found = [select(budget(rows) or rows, **where, **side) for side in (a, b)]
+        found = [select(preferred(rows), **where, **side) for side in (a, b)]
         if all(found) and any(map(_several, found)):
             return Effect(math.nan, rows=tuple(found[0] + found[1]), ours=SEVERAL)
         sides = [{tuple(r[c] for c in free): r for r in some} for some in found]
@@ -126,18 +126,23 @@ def select(rows, **where):
     return [r for r in rows if all(r[c] == v for c, v in where.items())]
 
 
-def budget(rows, half=False):
-    """The rows of the full budget, or those of half of it, under the profile of the full one.
+def budget(rows, times=1.0):
+    """The rows of trainings with `times` the full budget, under the profile of the full one.
 
-    `vp reproduce --profile quick-half` repeats every training with half its steps.  Its rows decide no claim; one whose order they turn
-    round is inconclusive (`claims.judge`).
+    `vp reproduce --profile quick-half` repeats every training with half its steps (quick-double: twice).  Its rows decide no claim; one
+    whose order they turn round is inconclusive (`claims.judge`).
     """
-    found = [r for r in rows if (r["profile"] or "").endswith(results.HALF) == half]
-    return [_whole(r) for r in found] if half else found
+    found = [r for r in rows if results.name_and_budget(r["profile"])[1] == times]
+    return found if times == 1 else [_whole(r) for r in found]
+
+
+def preferred(rows):
+    """The rows of the full budget; where there are none, all."""
+    return budget(rows) or rows
 
 
 def _whole(row):
-    out = results.Row({**row, "profile": row["profile"].removesuffix(results.HALF)})
+    out = results.Row({**row, "profile": results.name_and_budget(row["profile"])[0]})
     out.where = getattr(row, "where", None)
     return out
 

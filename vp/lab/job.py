@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from vp.lab import notebooks, profiles, results
-from vp.lab.plan import read, row_files
+from vp.lab.plan import read
 from vp.lab.watch import mark
 
 
@@ -50,7 +50,7 @@ def _told(e, job):
 
 def _others(out, stem):
     """Whether there are rows of other jobs."""
-    return any(p != out / f"{stem}.jsonl" for p in row_files(out))
+    return any(p != out / f"{stem}.jsonl" for p in results.files(out))
 
 
 def _train(calls, facts, threads, about):

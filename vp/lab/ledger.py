@@ -16,6 +16,7 @@ from vp.atomic import write_atomic
 from vp.errors import InputError
 from vp.lab import claims, effects, notebooks, results
 from vp.lab.claims import FAILS, HOLDS, INCONCLUSIVE, NOT_RUN, VERDICTS
+from vp.lab.statements import RESTATED
 from vp.lab.statements_paper import STATEMENTS, Statement
 
 VIRTUAL = ("computed", "none", "procedural", "twin", "universal")  # sources that nobody recorded
@@ -138,13 +139,11 @@ def short(text, most):
 
 def rows_at(root=""):
     """(rows, folder) of `root`, else of $VP_LEDGER_ROWS, else of results/rows; no rows where that default is missing; InputError."""
-    from vp.lab.plan import row_files
-
     given = root or os.environ.get("VP_LEDGER_ROWS", "")
     folder = Path(given or results.ROOT / "results" / "rows")
     if given and not folder.is_dir():
         raise InputError("no such folder of rows", folder, "rows_root, $VP_LEDGER_ROWS")
-    return results.load(row_files(folder)) if folder.is_dir() else [], folder
+    return results.load(folder) if folder.is_dir() else [], folder
 
 
 # ---- text ------------------------------------------------------------------------------------------------------------------------------
@@ -187,7 +186,7 @@ def cells(line, start):
         return [first, s.paper, "–", "–", "–", verdict, line.effect, "–", "–", links(line, start)]
     e, others = v.effect, [f"{MARKS[o.verdict]} `{o.claim.id}`" for o in line.judged if o is not v]
     ours = f"`{v.claim.id}`: {e.ours or '–'}" + ("<br>also " + ", ".join(others) if others else "")
-    effect = f"{claims.quantity(e.value, None, v.claim.unit)}, claimed {v.claim.demand}" + (f"; {v.half}" if v.half else "")
+    effect = f"{claims.quantity(e.value, None, v.claim.unit)}, claimed {v.claim.demand}" + (f"; {v.turned}" if v.turned else "")
     none = "none" if v.claim.sampled else "computed, none"
     between = f"[{claims.number(e.interval[0])}, {claims.number(e.interval[1])}]" if e.interval else none
     return [first, s.paper, ours, effect, between, verdict, line.data, line.profile, run_of(line), links(line, start)]
@@ -204,7 +203,7 @@ def findings(verdicts):
     for v in (v for v in verdicts if v.verdict in (FAILS, INCONCLUSIVE)):
         c, (_, _, ours, effect, label, data) = v.claim, v.cells()
         said = f"`{c.id}` {label}. {c.sentence} ({c.anchor}) Ours: {ours}; {effect} ({data})"
-        out.append(f"* {MARKS[v.verdict]} {said}. *Why:* {c.why or 'not found out.'}\n")
+        out.append(f"* {MARKS[v.verdict]} {said}. *Why:* {c.why or c.but or 'not found out.'}\n")
     return "".join(out) or "Nothing fails, nothing is inconclusive.\n"
 
 
@@ -220,17 +219,17 @@ def missing(ledger):
     return "".join(f"* `{s.id}` {s.title} ({s.anchor}): {why}.\n" for s, why in left) or "Everything was run.\n"
 
 
-def halves(rows, verdicts=None):
-    """A sentence on the rule about half budgets: of how many claims there were rows to apply it to, and which it made inconclusive."""
-    what = "A verdict is inconclusive, too, where the order changes between half and full budget"
+def budgets(rows, verdicts=None):
+    """A sentence on the rule about budgets: to how many claims there were rows to apply it, and which it made inconclusive."""
+    what = "A verdict is inconclusive, too, where the order changes with the budget of the trainings"
     judged = [v for v in (claims.verdicts(rows) if verdicts is None else verdicts) if v.effect and v.claim.id in claims.ALL]
-    tested, turned = sum(v.halved for v in judged), [v.claim.id for v in judged if v.half]
+    tested, turned = sum(v.tested for v in judged), [v.claim.id for v in judged if v.turned]
     if rows and not effects.budget(rows):
-        return f"{what}; here are only rows of half the budget, which decide nothing by themselves."
+        return f"{what}; here are only rows of another budget, which decide nothing by themselves."
     if not tested:
-        return f"{what}; no claim has rows of half the budget, so that was not tested."
+        return f"{what}; no claim has rows of another budget, so that was not tested."
     found = f"which turned {len(turned)} of them round: {', '.join(turned)}" if turned else "which turned none of them round"
-    return f"{what}: {tested} of {len(judged)} judged claims were also trained with half the steps, {found}."
+    return f"{what}: {tested} of {len(judged)} judged claims were also trained with half or twice the steps, {found}."
 
 
 def _apart():
@@ -248,7 +247,7 @@ def page(rows, verdicts, ledger, start):
         "# Claims\n",
         f"{counts(ledger)}.  Rebuilt from rows by `vp report`.  Where `data` says virtual, compare orders with the paper's, not digits.\n",
         f"![Each statement's verdict and effect]({SVG})\n",
-        f"{about}  Shown is the claim that decides; thresholds were written down before the run.  {halves(rows, verdicts)}\n",
+        f"{about}  Shown is the claim that decides.  {RESTATED}  {budgets(rows, verdicts)}\n",
         f"{_apart()}\n",
         '"(1 seed)": one training stands behind it, and the interval is over scenes alone.  A + after a revision: the code had changes '
         "that were not committed.\n",

@@ -55,7 +55,7 @@ def trains(nb):
 def most_threads(profile):
     """Threads of a job that trains: 1 for networks of a laptop's size (they gain little from a second one, two jobs side by side gain all,
     and numbers depend on the threads but must not on the machine), else 4."""
-    return 1 if profile.removesuffix(results.HALF) in ("smoke", "quick") else 4
+    return 1 if results.name_and_budget(profile)[0] in ("smoke", "quick") else 4
 
 
 def threads(nb, profile="quick"):
@@ -201,10 +201,15 @@ def rows_hash(path):
 
 
 def read_hash(name):
-    """Hash of the committed rows of all others where NAME reads them, else ""."""
-    if ROWS not in parameters(FOLDER / f"{name}.ipynb"):
+    """Hash of the committed rows of others that NAME reads: all, or those of other seeds; "" where it reads none."""
+    path, rows = FOLDER / f"{name}.ipynb", ROOT / "results" / "rows"
+    if ROWS in parameters(path):
+        read = rows.glob("*.jsonl")
+    elif re.search(r"\b(g|generalization)\.by_seed\(", path.read_text()):
+        read = rows.glob("generalization_seeds.jsonl")
+    else:
         return ""
-    others = {p.name: rows_hash(p) for p in sorted((ROOT / "results" / "rows").glob("*.jsonl")) if p.stem != name}
+    others = {p.name: rows_hash(p) for p in sorted(read) if p.stem != name}
     return hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16]
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vp.errors import InputError
-from vp.lab import notebooks
+from vp.lab import notebooks, results, sweep
 
 NETS = Path(os.environ.get("VP_NETS") or notebooks.ROOT / "workflow" / "nets.toml")
 RECORD = notebooks.ROOT / "results" / "minutes.json"  # {profile: {job without seed: seconds}} of the committed run
@@ -28,6 +28,7 @@ DATA = {  # what --data NAME=ROOT knows, and files that such a folder has; a not
     "coco": ("person_keypoints*.json",),
     "bvh": ("*.bvh",),
 }
+SWEPT = vars(sweep.Sweep()).keys()
 UNTIMED = {"net": 300.0, "notebook": 60.0}  # s, to order what was never timed; shown to nobody
 
 
@@ -47,6 +48,9 @@ def plan(profile="quick", only=(), data=(), seeds=(0,), grid=()):
         mine = {k: [_typed(v, known[k], k, path.name) for v in vs] for k, vs in values.items() if k in known}
         if values and not mine:
             continue
+        swept = {k: vs for k, vs in mine.items() if known.keys() >= SWEPT and k in SWEPT}
+        for values_of_one in itertools.product(*swept.values()):
+            sweep.Sweep(**dict(zip(swept, values_of_one)))  # refuses what it cannot do, before anything runs
         params = {"profile": profile} if "profile" in known else {}
         params |= {f"{d}_root": root for d, root in folders.items() if f"{d}_root" in known}
         used |= {*mine, *(d for d in folders if f"{d}_root" in known)}
@@ -178,10 +182,11 @@ def _state(source, code, p):
 
 
 def _code_hash():
-    """Hash of everything a notebook imports from this repository."""
+    """Hash of everything a notebook imports from this repository, and of what that reads: weights, the paper's numbers, other seeds."""
     h = hashlib.sha256()
     root = notebooks.ROOT
-    for p in sorted([*root.glob("vp/**/*.py"), *root.glob("vp/**/*.html"), *root.glob("notebooks/*.py")]):
+    read = ("vp/**/*.py", "vp/**/*.html", "notebooks/*.py", "vp/weights/*", "results/paper.csv", "results/rows/*_seeds.jsonl")
+    for p in sorted(p for pattern in read for p in root.glob(pattern) if p.is_file()):
         h.update(str(p.relative_to(root)).encode() + p.read_bytes())
     return h.hexdigest()[:16]
 
@@ -189,13 +194,8 @@ def _code_hash():
 def read_rows(jobs, out):
     """The jobs with the state of those that read the others' rows made to depend on these; their own rows do not count."""
     own = {out / f"{stem}.jsonl" for stem, job in jobs.items() if job["last"]}
-    hashes = {str(p.relative_to(out)): notebooks.rows_hash(p) for p in row_files(out) if p not in own}
+    hashes = {str(p.relative_to(out)): notebooks.rows_hash(p) for p in results.files(out) if p not in own}
     return {s: {**job, "state": _state(job["state"], "rows", hashes)} if job["last"] else job for s, job in jobs.items()}
-
-
-def row_files(out):
-    """Rows of finished jobs in a run's folder: not those in its hidden folders."""
-    return [p for p in sorted(Path(out).rglob("*.jsonl")) if not any(part.startswith(".") for part in p.relative_to(out).parts)]
 
 
 # ---- how long ------------------------------------------------------------------------------------------------------------------------
@@ -235,9 +235,11 @@ def read(file):
 
 
 def plain(stem):
-    """A stem without seed and grid: the record of a job serves its like."""
+    """A stem without seed and values of a grid: the record of a job serves its like, and a job of a grid does not do the whole notebook."""
     *before, name = stem.split("/")
-    return f"nets/{name}" if before[:1] == ["nets"] else name
+    if before[:1] == ["nets"]:
+        return f"nets/{name}"
+    return f"grid/{name}" if any("=" in part for part in before) else name
 
 
 def levels(jobs, took):

@@ -1,12 +1,15 @@
 """The one switch of size: smoke, quick, paper-short, paper.  Later parts add their sizes here and nowhere else."""
 
+import itertools
 import os
 from dataclasses import dataclass, field, fields, replace
+
+import numpy as np
 
 from vp.errors import InputError
 from vp.lab.augment import Change
 from vp.lab.losses import Weights
-from vp.lab.results import HALF
+from vp.lab.results import BUDGETS, name_and_budget
 from vp.lab.second_stage import CameraError, Course
 from vp.lab.train import Plan
 from vp.nets.backbone import Shape
@@ -21,6 +24,10 @@ SMALL = Sizes(  # what a laptop trains in minutes
     de_width=16, de_deconv=32, de_bias=7.0, ren_widths=(24, 24, 48, 64), ren_kernel=3, ren_stride=2,
     pen_bins=16, pen_widths=(16, 16, 32, 64), pen_kernel=3, pen_stride=2, beta=1.0, skip=8.0, coordinates=True, de_init_std=None,
 )  # fmt: skip
+
+
+ABOVE, BELOW = 0.36, 0.24  # reach of a space along the camera axes from the optical axis, as shares of its farthest depth
+MORE_VOXELS = 1.5  # times the voxels of the level space, at most
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,24 @@ class Profile:
         return replace(course, **plans)
 
 
+def in_view(sizes):
+    """`Sizes` with a space along the camera's axes (right, down, forward) that holds the same people.
+
+    It has the level one's width and depth, but must be higher, because far people stand anywhere between the picture's edges.  So that its
+    voxels are not much larger it has more, at most MORE_VOXELS times: of all bins that the 3D network accepts, those whose largest
+    spacing is smallest.
+    """
+    (ahead, _, _), (depth, width, _) = sizes.space_centre, sizes.space_size
+    far = ahead + depth / 2
+    extent = (width, far * (ABOVE + BELOW), depth)
+    step, most = 4 * sizes.ren_stride, MORE_VOXELS * np.prod(sizes.space_bins)
+    counts = range(step, max(sizes.space_bins) + 1, step)
+    fitting = [bins for bins in itertools.product(counts, repeat=3) if np.prod(bins) <= most]
+    spacing = {bins: sorted((size / (n - 1) for size, n in zip(extent, bins)), reverse=True) for bins in fitting}
+    centre = (0.0, far * (BELOW - ABOVE) / 2, ahead)
+    return replace(sizes, space_centre=centre, space_size=extent, space_bins=min(fitting, key=spacing.get))
+
+
 SHORT = Plan(steps=2000)
 WEIGHTS = Weights(depth=0.001, volume=1000.0, pose=0.01)  # each about 1 at the start (not in the paper)
 PLAN = Plan(schedule="cosine", warmup=0.05, lr=2e-3, weight_decay=1e-2, clip=1.0, batch=16)
@@ -149,22 +174,25 @@ PROFILES = {
 
 
 def resolve(profile="auto"):
-    """The Profile of a name; "auto" is $VP_PROFILE, else quick; NAME-half: see `halved`.  InputError for an unknown name."""
+    """The Profile of a name; "auto" is $VP_PROFILE, else quick; NAME-half and NAME-double: see `with_budget`.
+
+    InputError for an unknown name.
+    """
     name = (os.environ.get("VP_PROFILE") or "quick") if profile == "auto" else profile
-    whole = name.removesuffix(HALF)
+    whole, times = name_and_budget(name)
     if whole not in PROFILES:
-        raise InputError(f"unknown profile {name!r}", hint=f"one of {', '.join(PROFILES)}, or NAME{HALF}: half the steps")
-    return PROFILES[whole] if name == whole else halved(PROFILES[whole])
+        raise InputError(f"unknown profile {name!r}", hint=f"one of {', '.join(PROFILES)}, or one with {' or '.join(BUDGETS)}: the steps")
+    return PROFILES[whole] if times == 1 else with_budget(PROFILES[whole], name, times)
 
 
-def halved(profile):
-    """The Profile with half the steps of every training, and all else the same: does an order depend on the budget (`effects.budget`)?"""
+def with_budget(profile, name, times):
+    """The Profile with `times` the steps of every training, all else the same: does an order depend on the budget (`effects.budget`)?"""
 
-    def half(x):
+    def scaled(x):
         if isinstance(x, Plan):
-            return replace(x, steps=max(1, x.steps // 2))
+            return replace(x, steps=max(1, int(x.steps * times)))
         plans = {f.name: v for f in fields(x) if isinstance(v := getattr(x, f.name), Plan)}
-        return replace(x, **{name: half(plan) for name, plan in plans.items()})
+        return replace(x, **{name: scaled(plan) for name, plan in plans.items()})
 
-    parts = {name: half(getattr(profile, name)) for name in ("second_stage", "study", "backbone", "ablation")}
-    return replace(profile, name=profile.name + HALF, **parts)
+    parts = {part: scaled(getattr(profile, part)) for part in ("second_stage", "study", "backbone", "ablation")}
+    return replace(profile, name=name, **parts)

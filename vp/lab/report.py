@@ -58,7 +58,7 @@ def main(rows=(), out=None, quiet=False):
     index = [f"# Results\n\nRebuilt from rows by `vp report`.  {LEGEND}\n"]
     for experiment, name in zip(experiments, names):
         mine = effects.select(rows, experiment=experiment)
-        cells = summarise(effects.budget(mine) or mine)
+        cells = summarise(effects.preferred(mine))
         text = table(cells)
         results.write_atomic(out / f"{name}.md", f"# {experiment}\n\n{text}\n{LEGEND}\n")
         results.write_atomic(out / f"{name}.csv", _csv(cells))

@@ -36,6 +36,8 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
     profile = profiles.resolve(profile).name
     if retries < 0 or (cores is not None and cores < 1) or len(set(seeds)) < len(seeds) or min(seeds) < 0 or (gpus or 0) < 0:
         raise InputError("--cores is at least 1, --gpus, --retries and --seeds at least 0, each seed once")
+    if max(seeds) >= 2**31:
+        raise InputError(f"{max(seeds)} is too large", "--seeds", "less than 2147483648")
     jobs, key = plan(profile, only, data, seeds, grid)
     out = Path(runs or notebooks.ROOT / "runs").resolve() / key
     if cluster is None:
@@ -54,8 +56,8 @@ def main(profile="auto", only=(), data=(), seeds=(0,), cores=None, dry_run=False
     for stem, error in failed.items():
         kept = out / f"{stem}.failed.ipynb"
         print(f"FAILED {error}" + (f"; see {short(kept)}" if kept.exists() else ""))
-    if rows and profile.endswith(results.HALF):
-        print(f"half the budget decides nothing by itself: vp report --rows {short(out)} DIR sets it beside the whole budget's rows in DIR")
+    if rows and results.name_and_budget(profile)[1] != 1:
+        print(f"another budget decides nothing by itself: vp report --rows {short(out)} DIR sets it beside the profile's own rows in DIR")
     elif rows:
         print("claims (one that fails is a finding, explained in its notebook; not run: rows or data are missing):")
         print(ledger.summary(results.load(rows)))
@@ -107,10 +109,13 @@ def _writable(folder, hint):
     try:
         folder.mkdir(parents=True, exist_ok=True)
         results.write_atomic(folder / f".writable.{os.getpid()}", b"x" * 4 * watch.FULL)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError("a file is in the way of this folder", short(folder), hint) from None
     except OSError as e:
         raise RuntimeError(f"{short(folder)}: {e.strerror} ({hint})") from None
     finally:
-        (folder / f".writable.{os.getpid()}").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (folder / f".writable.{os.getpid()}").unlink(missing_ok=True)
 
 
 def _acquire(lock, out, patience_s=10):

@@ -33,7 +33,7 @@ COLUMNS = (
     "per_scene", "clusters",  # optional: values behind the mean, and the scene (cluster) of each, for paired bootstrap
     "note", "device", "seconds", "git", "time",
 )  # fmt: skip
-HALF = "-half"  # end of a profile's name: of a run in which every training makes half its steps
+BUDGETS = {"-half": 0.5, "-double": 2.0}  # ends of a profile's name: of a run in which every training makes so many times its steps
 PROVENANCE_COLUMNS = ("seconds", "git", "time", "device")  # may differ between two runs with the same results
 KEY = ("experiment", "notebook", "profile", "seed", "config")  # one run's share of a file
 _MEASURED = ("value", "n", "lo", "hi", "per_scene", "clusters", "note", *PROVENANCE_COLUMNS)
@@ -42,6 +42,12 @@ _NUMBERS = ("value", "n", "lo", "hi", "steps", "samples_seen", "seconds")
 _TEXTS = tuple(c for c in COLUMNS if c not in (*_NUMBERS, "seed", "per_scene", "clusters", "note"))
 
 _written = set()  # (process, file, key): what this process has already replaced
+
+
+def name_and_budget(profile):
+    """("quick", 1.0) of the profile "quick", ("quick", 0.5) of "quick-half": its name, and how many times its steps trainings make."""
+    name = profile or ""
+    return next(((name.removesuffix(end), times) for end, times in BUDGETS.items() if name.endswith(end)), (name, 1.0))
 
 
 class Row(dict):
@@ -98,12 +104,18 @@ def load(*paths):
         path = Path(path)
         if not path.exists():
             raise InputError("no such file or folder", path, "--rows takes files or folders of *.jsonl")
-        for file in sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]:
+        for file in files(path) if path.is_dir() else [path]:
             for r in _read(file):
                 i = _part(r, IDENTITY)
                 if i not in newest or _age(r) >= _age(newest[i]):
                     newest[i] = r
     return list(newest.values())
+
+
+def files(folder):
+    """The files of rows below a folder, sorted: not those in its hidden folders, where unfinished work is."""
+    found = (p for p in sorted(Path(folder).rglob("*.jsonl")) if p.is_file())
+    return [p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)]
 
 
 def ordered(rows):

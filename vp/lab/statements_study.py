@@ -27,8 +27,9 @@ _WHY_GREEN = {
     "TIF": "Our TIF is given the true joints as its attention, where the paper's has estimated heatmaps, which may fail before a new "
            "background (likely, not tested).",
 }  # fmt: skip
-_WHY_POSES = ("Not found out.  Most bodies of the test have a near neighbour among the twin's Panoptic poses, so that MuCo's may add "
-              "little; yet training on the test's own activities does better (notebook 06, one seed).")  # fmt: skip
+_WHY_POSES = ("Not found out.  Most bodies of the test have a near neighbour among the twin's Panoptic poses, so that other poses may add "
+              "little: over three seeds, not even training on the test's own activities is shown to beat Panoptic's and MuCo's "
+              "(notebook 06).")  # fmt: skip
 
 GENERALIZATION = {
     c.id: c

@@ -16,15 +16,13 @@ from vp.lab import models, pool, results
 from vp.lab.claims import markdown
 from vp.lab.effects import Effect, bootstrap, compared, number, quantity, select
 from vp.lab.evaluate import LEVELS, POINTS, Calibration, measure, same_people
-from vp.lab.profiles import resolve
+from vp.lab.profiles import in_view, resolve
 from vp.lab.second_stage import NOISE, misjudged, world
 from vp.lab.train import default_device
 from vp.nets.ren import ROOT
 
 VARIANTS = ("base", "naive", "camera", "candidates")
 BLOCK, STREAM = 32, 99  # scenes measured at a time; seed of the held-out scenes
-ABOVE, BELOW = 0.36, 0.24  # reach of a space along the camera axes from the optical axis, as shares of its farthest depth
-MORE_VOXELS = 1.5  # times the voxels of the level space, at most
 LEAST = 10  # people in a bin: of fewer, a mean says nothing
 WRONG_PITCH, WRONG_HEIGHT = (0.0, 1.0, 2.0, 3.0, 4.0), (25.0, 50.0, 100.0)  # degree, mm
 POSTURES = {  # groups of the virtual world's activities
@@ -55,24 +53,6 @@ def course(profile="auto", seed=0, variant="base"):
     if variant == "candidates":
         return replace(c, pen_on="candidates")
     return c
-
-
-def in_view(sizes):
-    """`Sizes` with a space along the camera's axes (right, down, forward) that holds the same people.
-
-    It has the level one's width and depth, but must be higher, because far people stand anywhere between the picture's edges.  So that its
-    voxels are not much larger it has more, at most MORE_VOXELS times: of all bins that the 3D network accepts, those whose largest
-    spacing is smallest.
-    """
-    (ahead, _, _), (depth, width, _) = sizes.space_centre, sizes.space_size
-    far = ahead + depth / 2
-    extent = (width, far * (ABOVE + BELOW), depth)
-    step, most = 4 * sizes.ren_stride, MORE_VOXELS * np.prod(sizes.space_bins)
-    counts = range(step, max(sizes.space_bins) + 1, step)
-    fitting = [bins for bins in itertools.product(counts, repeat=3) if np.prod(bins) <= most]
-    spacing = {bins: sorted((size / (n - 1) for size, n in zip(extent, bins)), reverse=True) for bins in fitting}
-    centre = (0.0, far * (BELOW - ABOVE) / 2, ahead)
-    return replace(sizes, space_centre=centre, space_size=extent, space_bins=min(fitting, key=spacing.get))
 
 
 def second_stage(profile="auto", seed=0, variant="base"):

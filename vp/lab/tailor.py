@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from vp.errors import InputError
-from vp.lab import models, study
+from vp.lab import models, results, study
 from vp.lab.evaluate import LEVELS, Calibration, measure
 from vp.lab.guess_camera import plausible
 from vp.lab.profiles import COMPACT, PLAN, resolve
-from vp.lab.results import HALF
 from vp.lab.second_stage import NOISE, CameraError, Course, Jointly, said, world
 from vp.lab.train import default_device, processes, train
 from vp.world.cameras import read_camera
@@ -66,7 +65,7 @@ def course(start, camera, profile="auto", seed=0, view=None, pitch_error=0.0):
 
     view: (near, far) mm, where people can be, horizontal distance from the camera; default `reach`.  InputError for what cannot be.
     """
-    (name, half, _), sizes = resolve(profile).name.partition(HALF), start.model.sizes
+    (name, times), sizes = results.name_and_budget(resolve(profile).name), start.model.sizes
     if start.facts.get("frame", "ahead") != "ahead":
         raise InputError(f"its space is in the frame {start.facts['frame']!r}", start.path, "a space ahead of the camera is needed")
     if not (math.isfinite(pitch_error) and 0 <= pitch_error <= 20):
@@ -77,7 +76,7 @@ def course(start, camera, profile="auto", seed=0, view=None, pitch_error=0.0):
         near, far = view
         if not (near >= 0 and near + LEAST_FLOOR <= far <= 100_000):
             raise InputError(f"{near:g} to {far:g} mm", "--view", f"near and far, mm, at least {LEAST_FLOOR:g} mm apart")
-    plan = replace(PLAN, steps=STEPS[name] // (2 if half else 1), batch=4 if name == "smoke" else PLAN.batch, lr=RATE, seed=seed)
+    plan = replace(PLAN, steps=max(1, int(STEPS[name] * times)), batch=4 if name == "smoke" else PLAN.batch, lr=RATE, seed=seed)
     return replace(
         COMPACT, sizes=sizes, alone=None, together=plan, camera_error=CameraError(pitch_error),
         windows=COMPACT.windows if far > float(axis[-1]) else STRETCH, places=Placement(area=None, view=(near, far), someone=True),

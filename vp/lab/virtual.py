@@ -95,7 +95,7 @@ def coverage(bvh_root, profile, seed=0):
     """Coverage of a folder of motion capture by virtual poses (`vp.world.coverage.measure`); 100 000 of them, 5 000 at smoke."""
     recorded = load("bvh", root=bvh_root).bank
     g = torch.Generator().manual_seed(seed)
-    n, frames = (5_000, 300) if profile.name.startswith("smoke") else (100_000, 2_000)
+    n, frames = (5_000, 300) if results.name_and_budget(profile.name)[0] == "smoke" else (100_000, 2_000)
     virtual = virtual_bank(n, g, sample_people(2_000, g))
     every = -(-len(recorded) // frames)  # as `measure` thins them
     return CoverageReport(measure(recorded, virtual, frames, frames), recorded, virtual, torch.arange(0, len(recorded), every))

@@ -7,6 +7,7 @@ from vp.show import generalization, style
 
 LOOK = {  # method: colour, marker, line: nothing hangs on colour alone
     "mean depth": (style.QUIET, "x", ":"), "box size": (style.QUIET, "P", ":"), "DE": (style.ORANGE, "s", "--"),
+    "DE alone": (style.GREEN, "d", ":"),
     "DE, camera told": (style.VERMILLION, "D", "--"), "REN, camera's axes": (style.PURPLE, "v", "--"), "REN": (style.SKY, "^", "-"),
     "REN+PEN": (style.BLUE, "o", "-"),
 }  # fmt: skip
@@ -87,7 +88,8 @@ def table4(rows, test, paper):
     short = [a.removeprefix("AGR: ") for a in arms]
     heads = ["method", *(f"{a}: MRPE_z, MRPE (mm)" for a in short), f"recall, {short[0]}", "paper"]
     n = {r["n"] for r in rows if r["test"] == test and r["metric"] == "mrpe_z"}
-    return f"**{test}'s twin**, {', '.join(map(str, sorted(n)))} people found in all\n\n" + markdown(heads, lines)
+    whose = f"{test}'s twin" if any(r["poses"] == "twin" for r in rows if r["test"] == test) else f"{test}, recorded people"
+    return f"**{whose}**, {', '.join(map(str, sorted(n)))} people found in all\n\n" + markdown(heads, lines)
 
 
 def table5(rows, paper):
