@@ -17,6 +17,7 @@ from vp.lab.statements_ablations import ABLATIONS
 from vp.lab.sweep import MISSING, Repeated, Sweep
 from vp.lab.train import Plan
 from vp.nets.floor import MOST, UNIT, FloorDE, floor_rays
+from vp.show import ablations as show
 from vp.space import Frame
 from vp.world.agr import synthesise
 
@@ -179,6 +180,27 @@ def test_claims_look_at_the_rows_that_are_written():
     good, bad = ({c: claims.judge(claims.ALL[c], made(sign)).verdict for c in ABLATIONS} for sign in (1, -1))
     assert set(good.values()) == {claims.HOLDS}, {c: v for c, v in good.items() if v != claims.HOLDS}
     assert set(bad.values()) == {claims.FAILS}, {c: v for c, v in bad.items() if v != claims.FAILS}
+
+
+def test_claims_about_de_must_beat_both():
+    """Whichever of the two DEs is the better one decides."""
+    def rows(alone, whole):
+        values = {"REN (voxels)": 200.0, "DE": whole, "DE alone": alone}
+        return [results.row("table4", "mrpe_z", x, "mm", per_scene=[x - 1, x + 1], clusters=["a", "b"], n=2, seed=0, method=m,
+                            train="AGR: image", test="MuPoTS") for m, x in values.items()]  # fmt: skip
+
+    claim = ABLATIONS["table4-ren-mupots"]
+    assert claims.judge(claim, rows(300.0, 250.0)).effect.value == pytest.approx(-50.0)
+    assert claims.judge(claim, rows(220.0, 250.0)).effect.value == pytest.approx(-20.0)
+    assert claims.judge(claim, rows(150.0, 250.0)).verdict == "fails"
+    assert claims.judge(claim, rows(150.0, 250.0)[:2]).verdict == "not run"  # one DE alone says nothing
+
+
+@pytest.mark.parametrize(("poses", "said"), [("twin", "**MuPoTS's twin**"), ("mupots", "**MuPoTS, recorded people**")])
+def test_table_4_names_whose_people_these_are(poses, said):
+    rows = [results.row("table4", m, 100.0, "mm", (90.0, 110.0), method="DE", train="AGR: ground truth", test="MuPoTS", n=5, poses=poses)
+            for m in ("mrpe_z", "mrpe")]  # fmt: skip
+    assert show.table4(rows, "MuPoTS", {"DE": "245.4"}).startswith(said)
 
 
 # ---- sweeps ----------------------------------------------------------------------------------------------------------------------------

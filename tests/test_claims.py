@@ -194,7 +194,7 @@ def test_what_is_computed_has_no_seed_to_speak_of():
 def test_a_row_with_its_own_interval_is_enough():
     rows = rows_of({"value": 10.0, "interval": (8.0, 12.0), "seed": 2})
     assert judge(Claim("c", "§1", "s", measured(), 5.0, ">"), rows).label == "holds (1 seed)"
-    assert judge(Claim("c", "§1", "s", measured(), 9.0, ">"), rows).verdict == "inconclusive"
+    assert judge(Claim("c", "§1", "s", measured(), 9.0, ">"), rows).label == "inconclusive (1 seed)"
 
 
 FULL, HALF = {"steps": 1000, "profile": "quick"}, {"steps": 500, "profile": "quick-half"}
@@ -239,7 +239,7 @@ def test_half_budgets_also_turn_fails_into_inconclusive_and_alone_prove_nothing(
     assert judge(REN, rows + trained(100.0, 80.0, **HALF | {"steps": None})).verdict == "fails"  # nothing was trained
 
 
-def test_twice_the_budget_counts_like_half_of_it():
+def test_twice_the_budget_counts_like_half_of_it(monkeypatch):
     rows = trained(100.0, 80.0, **FULL)
     turned = judge(REN, rows + trained(100.0, 90.0, **HALF) + trained(100.0, 110.0, **DOUBLE))
     assert turned.verdict == "inconclusive"
@@ -248,6 +248,10 @@ def test_twice_the_budget_counts_like_half_of_it():
     assert (kept.verdict, kept.tested) == ("holds", True)
     assert kept.effect.value == pytest.approx(-20.0)  # rows of twice the budget are in no effect
     both = judge(REN, rows + trained(100.0, 120.0, **HALF) + trained(100.0, 110.0, **DOUBLE))
+    monkeypatch.setattr(claims, "ALL", {"ren": REN})
+    ((v, others),) = claims.by_budget(rows + trained(100.0, 90.0, **HALF))
+    assert (v.verdict, {k: e.value for k, e in others.items()}) == ("holds", {"half the budget": pytest.approx(-10.0)})
+    assert claims.by_budget(rows) == []
     assert "20 [20, 20] mm at half the budget, 10 [10, 10] mm at twice the budget" in both.turned
 
 
@@ -281,6 +285,12 @@ def test_a_fixed_training_beside_a_halved_one_is_compared():
     full = rows(80.0, 350, profile="quick")
     assert judge(REN, full + rows(120.0, 175, profile="quick-half")).verdict == "inconclusive"
     assert judge(REN, full + rows(120.0, 350, profile="quick-half")).verdict == "holds"
+
+
+def test_what_did_not_hold_says_what_spoke_against_it_if_no_reason_is_known():
+    rows = rows_of({"value": 10.0, "interval": (8.0, 12.0)})
+    said = {t: judge(Claim("c", "§1", "s", measured(), t, ">", but="but x"), rows).cells()[0] for t in (5.0, 9.0, 20.0)}
+    assert said == {5.0: "s (§1) but x", 9.0: "s (§1) but x", 20.0: "s (§1)"}
 
 
 def test_half_survives_the_way_through_rows(tmp_path, monkeypatch):

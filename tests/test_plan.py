@@ -76,6 +76,28 @@ def test_bad_grids(folder, grid, message):
         plan.plan("smoke", grid=grid)
 
 
+@pytest.mark.parametrize(("grid", "message"), [
+    ("noise=clean,loud", "noise = 'loud'"), ("sigma_mm=-5", "sigma_mm at least 0"), ("voxels=9", "voxels from 0.2 to 4"),
+])  # fmt: skip
+def test_values_that_no_sweep_can_have_are_refused_before_anything_runs(grid, message):
+    with pytest.raises(InputError, match=message):
+        plan.plan("smoke", only=["11"], grid=[grid])
+
+
+def test_state_depends_on_what_the_code_reads(folder, monkeypatch):
+    """The weights, the paper's numbers and the rows of other seeds, all beside the code."""
+    made = []
+    for name in ("vp/weights/a.safetensors", "results/paper.csv", "results/rows/b_seeds.jsonl", "vp/c.py"):
+        (path := folder / "root" / name).parent.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(plan.notebooks, "ROOT", folder / "root")
+        made.append(plan._code_hash())
+        path.write_text(name)
+    made.append(plan._code_hash())
+    assert len(set(made)) == len(made)
+    (folder / "root/results/rows/c.jsonl").write_text("not read by code")
+    assert plan._code_hash() == made[-1]
+
+
 # ---- shared trainings ------------------------------------------------------------------------------------------------------------------
 
 
@@ -181,6 +203,10 @@ def test_times_come_from_this_folder_else_another_else_the_committed_record(fold
     past(out, "nets/seed0/n", 4.0, longest=300.0)
     (folder / "minutes.json").write_text(json.dumps({"smoke": {"b": 1.0, "c": 2.0}}))
     took = plan.seconds(jobs, "smoke", out)
+    gridded = dict.fromkeys(("x=1/seed0/a", "x=2/seed1/a"))
+    assert plan.seconds(gridded, "smoke", out) == dict.fromkeys(gridded), "a job of a grid does not do the whole notebook"
+    past(out, "x=1/seed0/a", 5.0)
+    assert plan.seconds(gridded, "smoke", out) == dict.fromkeys(gridded, 5.0)
     assert took == {"seed0/a": 30.0, "seed1/a": 30.0, "b": 7.0, "c": 2.0, "d": None, "nets/seed1/n": 300.0}
 
 

@@ -13,6 +13,7 @@ import time
 import nbformat
 import pytest
 
+from vp.__main__ import main
 from vp.errors import InputError
 from vp.lab import notebooks, reproduce, results
 
@@ -165,6 +166,23 @@ def test_a_job_that_is_killed_is_told(folder, tmp_path):
     done = run(folder, tmp_path)
     assert done.returncode == 1
     assert any(line.startswith("FAILED a") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("seed", ["2147483648", "99999999999999999999999"])
+def test_seeds_that_no_generator_takes_are_refused(seed, capsys):
+    assert main(["reproduce", "--dry-run", "--only", "01", "--seeds", seed]) == 2
+    assert f"{seed} is too large" in capsys.readouterr().err
+
+
+def test_a_file_in_the_way_of_a_folder_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    for asked in (["reproduce", "--only", "00", "--runs"], ["report", "--rows", str(results.ROOT / "results" / "rows"), "--out"]):
+        assert main([*asked, str(tmp_path / "file")]) == 2
+        said = capsys.readouterr().err.strip()
+        assert len(said.splitlines()) == 1
+        assert "file" in said
+        assert ".writable" not in said
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_retries(folder, tmp_path):

@@ -110,6 +110,15 @@ def test_what_is_no_row_is_refused(tmp_path, bad, message):
     assert not (tmp_path / "r.jsonl").exists()
 
 
+def test_rows_of_unfinished_work_are_not_loaded(tmp_path):
+    """A running or killed notebook writes into a hidden folder; a folder may be called like rows."""
+    results.append(tmp_path / "seed0" / "a.jsonl", [simple()])
+    results.append(tmp_path / "seed0" / ".a.x1" / "rows.jsonl", [{**simple(), "metric": "unfinished"}])
+    (tmp_path / "b.jsonl").mkdir()
+    assert [r["metric"] for r in results.load(tmp_path)] == [simple()["metric"]]
+    assert [p.name for p in results.files(tmp_path)] == ["a.jsonl"]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -353,6 +353,10 @@ def test_half_the_budget_is_half_of_every_training_and_nothing_else(name):
 
     whole, half = resolve(name), resolve(f"{name}-half")
     compared(plain(whole), plain(half))
+    double = resolve(f"{name}-double")
+    assert double.course().together.steps == 2 * whole.course().together.steps
+    assert double.study.plan.steps == 2 * whole.study.plan.steps
+    assert (double.name, double.held_out) == (f"{name}-double", whole.held_out)
     assert half.name == f"{name}-half"
     assert resolve(name) == whole
     course = half.course(seed=3)

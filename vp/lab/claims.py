@@ -41,7 +41,7 @@ class Verdict:
     def label(self):
         """The verdict, with "(1 seed)" where a single training stands behind a sample."""
         one = self.claim.sampled and self.effect is not None and len(self.effect.names("seed")) == 1
-        return f"{self.verdict} (1 seed)" if one and self.verdict in (HOLDS, FAILS) else self.verdict
+        return f"{self.verdict} (1 seed)" if one else self.verdict
 
     def row(self, **columns):
         """The verdict as a row (experiment "claim", metric = the claim's id, method = the verdict), from which `verdicts` rebuilds it."""
