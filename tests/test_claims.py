@@ -274,6 +274,8 @@ def test_a_notebook_at_half_the_budget_has_its_effects(tmp_path):
     assert REN.effect(half).value == pytest.approx(-20.0)
     assert measured(method="REN", experiment="e")(half).value == pytest.approx(80.0)
     assert judge(REN, half).verdict == "not run"
+    assert REN.effect(half + trained(100.0, 130.0, **DOUBLE)).value == pytest.approx(-20.0), "budgets are not mixed"
+    assert REN.effect(trained(100.0, 130.0, **DOUBLE)).value == pytest.approx(30.0)
 
 
 def test_a_fixed_training_beside_a_halved_one_is_compared():

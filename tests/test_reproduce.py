@@ -245,7 +245,7 @@ def test_killed_at_random_moments_and_resumed_gives_the_same(tmp_path):
     cuts, hit = [tmp_path / "cut"], 0
     while hit < (kills or 2):
         process = subprocess.Popen([*VP, *only, "--runs", cuts[-1]], start_new_session=True, stdout=subprocess.DEVNULL, cwd=here, env=env)
-        time.sleep(rng.uniform(0.1, max(20.0, seconds / 5) if kills else seconds))
+        time.sleep(rng.uniform(0.1, max(20.0, seconds / 5) if kills else 0.7 * seconds))
         hit += process.poll() is None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

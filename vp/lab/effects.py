@@ -137,8 +137,9 @@ def budget(rows, times=1.0):
 
 
 def preferred(rows):
-    """The rows of the full budget; where there are none, all."""
-    return budget(rows) or rows
+    """The rows of the full budget; where there are none, those of half of it, else of twice."""
+    of = {times: [r for r in rows if results.name_and_budget(r["profile"])[1] == times] for times in (1.0, *results.BUDGETS.values())}
+    return next(filter(None, of.values()), [])
 
 
 def _whole(row):
