@@ -303,7 +303,9 @@ def test_many_test_sets_or_one_method_make_a_line_per_test_set(monkeypatch):
 def cut_or_covered(fig):
     """Texts of a figure that stand partly outside it or on another one."""
     fig.draw_without_rendering()
-    texts = [fig._suptitle, *(t for legend in fig.legends for t in legend.get_texts())]
+    titles = [fig._suptitle] if fig._suptitle else [legend.get_title() for legend in fig.legends]
+    assert len(titles) == 1
+    texts = [*titles, *(t for legend in fig.legends for t in legend.get_texts())]
     for ax in fig.axes:
         ticks = zip(ax.get_xticks(), ax.get_xticklabels())
         texts += [ax.xaxis.label, *ax.get_yticklabels(), *(t for x, t in ticks if ax.get_xlim()[0] <= x <= ax.get_xlim()[1])]

@@ -20,9 +20,10 @@ from vp.lab.effects import stack
 
 LINE = ("method", "train", "profile", "poses", "cameras", "images", "steps", "config")  # what makes a line of a table
 CELL = ("test", "metric", "unit")  # what makes a column
-LEGEND = "In round brackets: the paper's number; ± standard deviation over seeds; [lo, hi] 95 % interval."
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # safe for colour-blind readers
-MARKERS = "os^vPX*>"  # one more than colours, so that 56 pairs differ; the open diamond is the paper's
+LEGEND = ("In round brackets: the paper's number; ± standard deviation over seeds; [lo, hi] 95 % interval (of several seeds: over seeds, "
+          "and over scenes where rows keep each person's error).")  # fmt: skip
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A")  # safe for colour-blind readers
+MARKERS = "os^vPX*><"  # one more than colours, so that 72 pairs differ; the open diamond is the paper's
 MOST = 8  # test sets that a figure tells apart by colour and marker; of more, each is a line
 METRICS = {  # what readers call them; others without underscores
     "mrpe_z": "MRPE_z", "mrpe": "MRPE", "mpjpe": "MPJPE", "pck_abs": "3DPCK_abs", "pck_abs_all": "3DPCK_abs, all people",
@@ -172,13 +173,14 @@ def figure(experiment, cells):
     labels = [textwrap.fill(name, 70) for name in series.values()] if len(series) > 1 else [""]
     places = [_places([line for line, _ in mine], lines, 0.05 if turned and len(series) > 2 else 0.12) for mine in keys]
     heights = [0.65 + end for *_, end in places]
-    title = experiment + (f": {only}" if len(series) == 1 and (only := next(iter(series.values()))) not in ("–", "ours") else "")
+    only = next(iter(series.values())) if len(series) == 1 else ""
+    title = textwrap.fill(experiment + (f": {only}" if only not in ("", "–", "ours") else ""), 80)
     with rc_context({**rcParamsDefault, "axes.spines.top": False, "axes.spines.right": False, "font.size": 10, "text.parse_math": False}):
         fig = Figure(figsize=(8, 1.0 + sum(heights)), dpi=100, layout="constrained")
         FigureCanvasAgg(fig)
         fig.get_layout_engine().set(rect=(0, 0, 0.965, 1))  # room for half a number at the right end of an axis
         axes = fig.subplots(len(panels), squeeze=False, height_ratios=heights)[:, 0]
-        fig.suptitle(textwrap.fill(title, 80), x=0.01, ha="left", weight="bold")
+        bold = {"weight": "bold", "size": 12}
         for ax, panel, mine, (bands, at, end) in zip(axes, panels, keys, places):
             for i, (key, label) in enumerate(zip(series, labels)):
                 dots = [(c, y) for c, y, (_, of) in zip(panel, at, mine) if of == key]
@@ -194,8 +196,10 @@ def figure(experiment, cells):
             axes[-1].plot([], [], "D", mfc="none", ms=8, color="0.3", label="the paper")
         handles = {h.get_label(): h for ax in axes for h in ax.get_legend_handles_labels()[0]}
         if said := [label for label in (*labels, "the paper") if label in handles]:
-            handles = [handles[label] for label in said]
-            fig.legend(handles, said, loc="outside lower center", ncols=_columns(said), frameon=False)
+            fig.legend([handles[label] for label in said], said, loc="outside upper left", ncols=_columns(said), frameon=False, title=title,
+                       alignment="left", title_fontproperties=bold)  # fmt: skip
+        else:
+            fig.suptitle(title, x=0.01, ha="left", fontproperties=bold)
         png = io.BytesIO()
         fig.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()
@@ -337,8 +341,8 @@ def _ordered(names, known):
 
 
 def _natural(text):
-    """Sort key: the numbers in a text by their size, the rest by alphabet ("beta 20" before "beta 100")."""
-    parts = re.split(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)", str(text))
+    """Sort key: numbers in a text by their size, the rest by alphabet ("beta 20" before "beta 100"); "below ..." first."""
+    parts = re.split(r"((?:(?<!\S)-)?\d+(?:\.\d+)?)", str(text).replace("below ", "-999999999 "))
     return [(0, float(part), "") if i % 2 else (1, 0.0, part) for i, part in enumerate(parts) if part]
 
 

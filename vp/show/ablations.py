@@ -12,7 +12,7 @@ LOOK = {  # method: colour, marker, line: nothing hangs on colour alone
     "REN+PEN": (style.BLUE, "o", "-"),
 }  # fmt: skip
 FLOORS = {"without floor": "noisy peaks at best, without the floor (statures differ by 5 %)",
-          "with floor": "noisy peaks at best, with it"}  # fmt: skip
+          "with floor": "noisy peaks at best, with the floor known"}  # fmt: skip
 
 
 def floor_lines(rows):

@@ -7,8 +7,10 @@ from vp.lab.benchmarks import ACTIVITIES, RULES, SEQUENCES
 from vp.lab.claims import compared, markdown, quantity, select
 from vp.show import style
 
-COLOURS = (style.QUIET, style.BLUE, style.ORANGE, style.VERMILLION)  # of the rules, from the most honest to the published one
-MARKS = ("s", "o", "^", "D")
+LOOK = {  # of the rules, from the most honest to the published one
+    "all joints": (style.BLACK, "P"), "honest": (style.QUIET, "s"), "3D pairing": (style.BLUE, "o"), "2D pairing": (style.SKY, "v"),
+    "data set's rules": (style.ORANGE, "^"), "published": (style.VERMILLION, "D"),
+}  # fmt: skip
 WORDS = {
     "all joints": "honest, joints outside the picture too", "honest": "honest", "3D pairing": "paired in 3D, below 500 mm",
     "2D pairing": "paired by 2D joints, 40 px", "data set's rules": "true bone lengths", "published": "truth in space and candidates",
@@ -95,7 +97,7 @@ def ladder(rows, table, metric, label):
     for ax, same in zip(axes, (False, True)):
         experiment, of = f"{table}, rules{', same people' if same else ''}", metric.replace("_all", "_matched") if same else metric
         found = {r["method"]: r for r in select(rows, experiment=experiment, metric=of, test="Mean")}
-        for y, (name, colour, mark) in enumerate(zip(names, COLOURS, MARKS)):
+        for y, (name, (colour, mark)) in enumerate((n, LOOK[n]) for n in names):
             if name in found and found[name]["lo"] is not None:
                 ax.plot([found[name]["lo"], found[name]["hi"]], [-y, -y], color=colour, lw=3)
             if name in found:

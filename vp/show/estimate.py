@@ -17,7 +17,6 @@ from vp.skeleton import JOINTS_15
 from vp.space import Frame
 
 ROWS = 12  # images in one picture, at most
-COLOURS = (*style.CYCLE[:6], "#8C564B", "#7F7F00", "#003F7F", "#A50F15", "#4D9221", "#C51B7D")  # twelve people; then from the start
 LARGEST = 50_000_000  # pixels of a photo that is drawn
 DRAWN = 1600  # px, longer side at which photos are drawn
 PAGE = Path(__file__).with_name("estimate.html")
@@ -25,7 +24,7 @@ PAGE = Path(__file__).with_name("estimate.html")
 
 def colour(i):
     """The same person has the same colour everywhere: by the order of the entry."""
-    return COLOURS[i % len(COLOURS)]
+    return style.PEOPLE[i % len(style.PEOPLE)]
 
 
 def ahead(entry):

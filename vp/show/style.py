@@ -11,6 +11,7 @@ from dataclasses import dataclass
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 SKY, PURPLE, YELLOW, BLACK = "#56B4E9", "#CC79A7", "#F0E442", "#000000"
 CYCLE = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+PEOPLE = (*CYCLE[:6], "#8C564B", "#7F7F00", "#003F7F", "#A50F15", "#4D9221", "#C51B7D")  # twelve people; then from the start
 INK, QUIET, FAINT = "#222222", "#6B7280", "#D1D5DB"  # text, secondary lines, grids
 
 DPI = 100
