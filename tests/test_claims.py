@@ -221,7 +221,7 @@ def test_an_order_that_changes_with_the_budget_is_inconclusive(half, verdict):
     assert v.verdict == verdict
     assert v.effect.value == pytest.approx(-20.0)  # rows of half the budget are in no effect
     assert v.effect.interval == pytest.approx((-20.0, -20.0))
-    assert (v.turned != "") == (verdict == "inconclusive")
+    assert v.turned == (verdict == "inconclusive")
     assert ("at half the budget" in v.cells()[3]) == (verdict == "inconclusive")
 
 
@@ -243,29 +243,30 @@ def test_twice_the_budget_counts_like_half_of_it(monkeypatch):
     rows = trained(100.0, 80.0, **FULL)
     turned = judge(REN, rows + trained(100.0, 90.0, **HALF) + trained(100.0, 110.0, **DOUBLE))
     assert turned.verdict == "inconclusive"
-    assert "the order changes: 10 [10, 10] mm at twice the budget" in turned.cells()[3]
+    said = "the order changes: -10 [-10, -10] mm at half the budget, 10 [10, 10] mm at twice the budget"
+    assert said in turned.cells()[3]
     kept = judge(REN, rows + trained(100.0, 90.0, **DOUBLE))
-    assert (kept.verdict, kept.tested) == ("holds", True)
+    assert (kept.verdict, kept.elsewhere) == ("holds", "-10 [-10, -10] mm at twice the budget")
     assert kept.effect.value == pytest.approx(-20.0)  # rows of twice the budget are in no effect
     both = judge(REN, rows + trained(100.0, 120.0, **HALF) + trained(100.0, 110.0, **DOUBLE))
     monkeypatch.setattr(claims, "ALL", {"ren": REN})
     ((v, others),) = claims.by_budget(rows + trained(100.0, 90.0, **HALF))
     assert (v.verdict, {k: e.value for k, e in others.items()}) == ("holds", {"half the budget": pytest.approx(-10.0)})
     assert claims.by_budget(rows) == []
-    assert "20 [20, 20] mm at half the budget, 10 [10, 10] mm at twice the budget" in both.turned
+    assert both.elsewhere == "20 [20, 20] mm at half the budget, 10 [10, 10] mm at twice the budget"
 
 
 def test_halves_are_judged_with_the_whole_of_their_profile(monkeypatch):
     monkeypatch.setattr(claims, "ALL", {"ren": REN})
     rows = [*trained(100.0, 80.0, **FULL), *trained(100.0, 110.0, **HALF), *trained(100.0, 90.0, seed=1, **FULL)]
     (v,) = claims.verdicts(rows)
-    assert (v.verdict, v.tested) == ("inconclusive", True)
+    assert (v.verdict, v.elsewhere != "") == ("inconclusive", True)
     assert v.effect.names("profile") == ("quick",)
     ((together, by_seed),) = claims.by_seed(rows)
     assert together.verdict == "inconclusive"
-    assert {s: (x.verdict, x.tested) for s, x in by_seed.items()} == {0: ("inconclusive", True), 1: ("holds", False)}
+    assert {s: (x.verdict, x.elsewhere != "") for s, x in by_seed.items()} == {0: ("inconclusive", True), 1: ("holds", False)}
     other = [*trained(100.0, 80.0, **FULL), *trained(100.0, 110.0, **HALF | {"profile": "paper-half"})]
-    assert [(v.verdict, v.tested) for v in claims.verdicts(other)] == [("holds", False)], "another profile's half is none of this one"
+    assert [(v.verdict, v.elsewhere) for v in claims.verdicts(other)] == [("holds", "")], "another profile's half is none of this one"
 
 
 def test_a_notebook_at_half_the_budget_has_its_effects(tmp_path):

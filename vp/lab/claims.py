@@ -28,20 +28,25 @@ HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = VERDICTS = ("holds", "fails", "inconclusiv
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on rows: one of VERDICTS, the effect (None when not run), those at other budgets that change the order (in
-    words), and whether there was any at another budget at all."""
+    """A claim judged on rows: one of VERDICTS, the effect (None when not run), what trainings of other budgets gave (in words,
+    if there were any), and whether that changes the order."""
 
     claim: Claim
     verdict: str
     effect: Effect | None = None
-    turned: str = ""
-    tested: bool = False
+    elsewhere: str = ""
+    turned: bool = False
 
     @property
     def label(self):
         """The verdict, with "(1 seed)" where a single training stands behind a sample."""
         one = self.claim.sampled and self.effect is not None and len(self.effect.names("seed")) == 1
         return f"{self.verdict} (1 seed)" if one else self.verdict
+
+    @property
+    def change(self):
+        """"; the order changes: ..." or ""."""
+        return f"; the order changes: {self.elsewhere}" if self.turned else ""
 
     def row(self, **columns):
         """The verdict as a row (experiment "claim", metric = the claim's id, method = the verdict), from which `verdicts` rebuilds it."""
@@ -50,7 +55,7 @@ class Verdict:
         used = {k: ", ".join(map(str, e.names(k))) or None for k in ("profile", "poses", "cameras", "images")}
         seeds = e.names("seed")
         used["seed"] = seeds[0] if len(seeds) == 1 else None
-        note = {**note, "ours": e.ours, **({"turned": self.turned} if self.turned else {})}
+        note = {**note, "ours": e.ours, **({"elsewhere": self.elsewhere, "turned": self.turned} if self.elsewhere else {})}
         return results.row("claim", c.id, e.value, c.unit, e.interval, n=e.n, method=self.verdict, note=note, **{**used, **columns})
 
     def cells(self):
@@ -60,7 +65,7 @@ class Verdict:
         sentence = f"{c.sentence} ({c.anchor})" + (f" {more}" if more else "")
         if e is None:
             return sentence, c.paper or "–", "–", f"claimed {c.demand}", self.label, "–"
-        effect = f"{quantity(e.value, e.interval, c.unit)}, claimed {c.demand}" + (f"; {self.turned}" if self.turned else "")
+        effect = f"{quantity(e.value, e.interval, c.unit)}, claimed {c.demand}" + self.change
         data = ", ".join([*e.names("poses", "cameras", "images"), *e.names("profile")])
         return sentence, c.paper or "–", e.ours or "–", effect, self.label, data or "–"
 
@@ -128,11 +133,10 @@ def judge(claim, rows):
 
     outside = hi < low or lo > high or (lo == hi and not inside(lo, hi))
     others = _elsewhere(claim, rows, e)
-    changed = [f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in others.items()
-               if inside(o.value, o.value) != inside(e.value, e.value)]  # fmt: skip
-    if changed:
-        return Verdict(claim, INCONCLUSIVE, e, f"the order changes: {', '.join(changed)}", True)
-    return Verdict(claim, HOLDS if inside(lo, hi) else FAILS if outside else INCONCLUSIVE, e, tested=bool(others))
+    elsewhere = ", ".join(f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in others.items())
+    turned = any(inside(o.value, o.value) != inside(e.value, e.value) for o in others.values())
+    verdict = HOLDS if inside(lo, hi) and not turned else FAILS if outside and not turned else INCONCLUSIVE
+    return Verdict(claim, verdict, e, elsewhere, turned)
 
 
 def _elsewhere(claim, rows, full):
@@ -180,7 +184,7 @@ def by_budget(rows):
     out = []
     for g in grouped(rows):
         judged = [judge(claim, g) for claim in ALL.values()]
-        out += [(v, _elsewhere(v.claim, g, v.effect)) for v in judged if v.tested]
+        out += [(v, _elsewhere(v.claim, g, v.effect)) for v in judged if v.elsewhere]
     return out
 
 
@@ -200,15 +204,15 @@ def _read_back(r):
     if not isinstance(r["note"], dict):
         raise InputError("not a verdict (its note must hold the sentence, its anchor, threshold and direction)", where)
     note = {k: tuple(v) if isinstance(v, list) else v for k, v in r["note"].items()}
-    ours, turned = note.pop("ours", ""), note.pop("turned", "")
+    ours, elsewhere, turned = note.pop("ours", ""), note.pop("elsewhere", ""), note.pop("turned", False)
     try:
         claim = Claim(r["metric"], effect=None, unit=r["unit"] or "", **note)
-        if not isinstance(ours, str) or not isinstance(turned, str):
-            raise TypeError("ours and turned are text")
+        if not isinstance(ours, str) or not isinstance(elsewhere, str) or not isinstance(turned, bool):
+            raise TypeError("ours and elsewhere are text, turned is true or false")
     except (TypeError, ValueError) as error:
         raise InputError(f"not a verdict ({error})", where) from None
     e = Effect(r["value"], None if r["lo"] is None else (r["lo"], r["hi"]), r["n"] or 0, (r,), ours)
-    return Verdict(claim, r["method"], None if r["method"] == NOT_RUN else e, turned)
+    return Verdict(claim, r["method"], None if r["method"] == NOT_RUN else e, elsewhere, turned)
 
 
 def summary(rows):

@@ -186,7 +186,7 @@ def cells(line, start):
         return [first, s.paper, "–", "–", "–", verdict, line.effect, "–", "–", links(line, start)]
     e, others = v.effect, [f"{MARKS[o.verdict]} `{o.claim.id}`" for o in line.judged if o is not v]
     ours = f"`{v.claim.id}`: {e.ours or '–'}" + ("<br>also " + ", ".join(others) if others else "")
-    effect = f"{claims.quantity(e.value, None, v.claim.unit)}, claimed {v.claim.demand}" + (f"; {v.turned}" if v.turned else "")
+    effect = f"{claims.quantity(e.value, None, v.claim.unit)}, claimed {v.claim.demand}" + v.change
     none = "none" if v.claim.sampled else "computed, none"
     between = f"[{claims.number(e.interval[0])}, {claims.number(e.interval[1])}]" if e.interval else none
     return [first, s.paper, ours, effect, between, verdict, line.data, line.profile, run_of(line), links(line, start)]
@@ -203,6 +203,7 @@ def findings(verdicts):
     for v in (v for v in verdicts if v.verdict in (FAILS, INCONCLUSIVE)):
         c, (_, _, ours, effect, label, data) = v.claim, v.cells()
         said = f"`{c.id}` {label}. {c.sentence} ({c.anchor}) Ours: {ours}; {effect} ({data})"
+        said += f"; {v.elsewhere}" if v.elsewhere and not v.turned else ""
         out.append(f"* {MARKS[v.verdict]} {said}. *Why:* {c.why or c.but or 'not found out.'}\n")
     return "".join(out) or "Nothing fails, nothing is inconclusive.\n"
 
@@ -223,7 +224,7 @@ def budgets(rows, verdicts=None):
     """A sentence on the rule about budgets: to how many claims there were rows to apply it, and which it made inconclusive."""
     what = "A verdict is inconclusive, too, where the order changes with the budget of the trainings"
     judged = [v for v in (claims.verdicts(rows) if verdicts is None else verdicts) if v.effect and v.claim.id in claims.ALL]
-    tested, turned = sum(v.tested for v in judged), [v.claim.id for v in judged if v.turned]
+    tested, turned = sum(bool(v.elsewhere) for v in judged), [v.claim.id for v in judged if v.turned]
     if rows and not effects.budget(rows):
         return f"{what}; here are only rows of another budget, which decide nothing by themselves."
     if not tested:
