@@ -196,6 +196,10 @@ def test_half_budgets_are_counted_by_claims(three):
     assert "1 of 3 judged claims were also trained with half or twice the steps, which turned none" in held
     both = ledger.budgets([*whole, row("good", 3.0, **half), row("bad", 2.0, **half)])
     assert "2 of 3 judged claims were also trained with half or twice the steps, which turned 1 of them round: good." in both
+    twice = [row("good", 7.0, steps=8, profile="quick-double"), row("bad", 6.0, steps=8, profile="quick-double")]
+    assert "all three budgets" not in both
+    all_three = ledger.budgets([*whole, row("good", 3.0, **half), row("bad", 2.0, **half), *twice])
+    assert "On the claimed side of 2 claims with all three budgets: 0 at half of it, 1 at the full one, 2 at twice." in all_three
     short = claims.verdicts([*whole, row("bad", 0.5, **half)])
     assert "; 0.5 mm at half the budget. *Why:*" in ledger.findings(short), "what another budget gave stands there also where it agrees"
     assert "only rows of another budget" in ledger.budgets([row("good", 6.0, **half)])

@@ -230,7 +230,11 @@ def budgets(rows, verdicts=None):
     if not tested:
         return f"{what}; no claim has rows of another budget, so that was not tested."
     found = f"which turned {len(turned)} of them round: {', '.join(turned)}" if turned else "which turned none of them round"
-    return f"{what}: {tested} of {len(judged)} judged claims were also trained with half or twice the steps, {found}."
+    said = f"{what}: {tested} of {len(judged)} judged claims were also trained with half or twice the steps, {found}."
+    three = [(v.claim, (*others.values(), v.effect)) for v, others in claims.by_budget(rows) if len(others) == 2]
+    half, twice, full = ([margin(claim, e[k].value) > 0 for claim, e in three].count(True) for k in range(3))
+    side = f"{half} at half of it, {full} at the full one, {twice} at twice."
+    return said + (f"  On the claimed side of {len(three)} claims with all three budgets: {side}" if three else "")
 
 
 def _apart():
