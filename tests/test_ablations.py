@@ -194,6 +194,12 @@ def test_claims_about_de_must_beat_both():
     assert claims.judge(claim, rows(220.0, 250.0)).effect.value == pytest.approx(-20.0)
     assert claims.judge(claim, rows(150.0, 250.0)).verdict == "fails"
     assert claims.judge(claim, rows(150.0, 250.0)[:2]).verdict == "not run"  # one DE alone says nothing
+    wide = rows(220.0, 250.0)
+    wide[1]["per_scene"] = [100.0, 400.0]  # on average farther off, but less surely
+    assert claims.judge(claim, wide).verdict == "inconclusive"
+    assert claims.judge(claim, wide).effect.ours.endswith("(DE)")
+    nobody = [{**r, "value": math.nan, "per_scene": []} for r in rows(220.0, 250.0)]
+    assert claims.judge(claim, nobody).verdict == "inconclusive"
 
 
 @pytest.mark.parametrize(("poses", "said"), [("twin", "**MuPoTS's twin**"), ("mupots", "**MuPoTS, recorded people**")])

@@ -250,9 +250,10 @@ def test_twice_the_budget_counts_like_half_of_it(monkeypatch):
     assert kept.effect.value == pytest.approx(-20.0)  # rows of twice the budget are in no effect
     both = judge(REN, rows + trained(100.0, 120.0, **HALF) + trained(100.0, 110.0, **DOUBLE))
     monkeypatch.setattr(claims, "ALL", {"ren": REN})
-    ((v, others),) = claims.by_budget(rows + trained(100.0, 90.0, **HALF))
-    assert (v.verdict, {k: e.value for k, e in others.items()}) == ("holds", {"half the budget": pytest.approx(-10.0)})
-    assert claims.by_budget(rows) == []
+    (v,) = claims.verdicts(rows + trained(100.0, 90.0, **HALF))
+    found = {"half the budget": pytest.approx(-10.0), "the full one": pytest.approx(-20.0)}
+    assert (v.verdict, {k: e.value for k, e in v.others.items()}) == ("holds", found)
+    assert claims.verdicts(rows)[0].others == {}
     assert both.elsewhere == "20 [20, 20] mm at half the budget, 10 [10, 10] mm at twice the budget"
 
 
@@ -288,6 +289,16 @@ def test_a_fixed_training_beside_a_halved_one_is_compared():
     full = rows(80.0, 350, profile="quick")
     assert judge(REN, full + rows(120.0, 175, profile="quick-half")).verdict == "inconclusive"
     assert judge(REN, full + rows(120.0, 350, profile="quick-half")).verdict == "holds"
+
+
+def test_budgets_are_compared_on_the_same_seeds():
+    """Two seeds of opposite sign, and half the budget of one of them: its own order is kept."""
+    rows = trained(100.0, 80.0, **FULL) + trained(100.0, 140.0, seed=1, **FULL)
+    v = judge(REN, rows + trained(100.0, 90.0, **HALF))
+    assert v.effect.value == pytest.approx(10.0)
+    assert not v.turned
+    assert v.elsewhere == "-10 [-10, -10] mm at half the budget, -20 [-20, -20] mm at the full one"
+    assert judge(REN, rows + trained(100.0, 110.0, **HALF)).turned
 
 
 def test_what_did_not_hold_says_what_spoke_against_it_if_no_reason_is_known():

@@ -70,6 +70,13 @@ class TestNotebook:
         assert not re.search(r"(/home/|/root/|/Users/|/tmp/|C:\\\\)", text), "a path of the machine that made it"
         assert any("image/png" in o.get("data", {}) for c in code for o in c["outputs"])
 
+    def test_what_it_reads_of_others_is_known(self, name):
+        """All rows, those of other seeds, or none."""
+        text = (notebooks.FOLDER / f"{name}.ipynb").read_text()
+        reads = "generalization.by_seed" in text or "g.by_seed" in text or '"rows_root' in text
+        assert bool(notebooks.read_hash(name)) == reads
+        assert reads == (name in ("05_backgrounds", "06_human_poses", "15_claims"))
+
     def test_up_to_date(self, name):
         assert notebooks.stale(name) == "", f"{name} is stale ({notebooks.stale(name)}): run `make notebooks`"
 

@@ -14,7 +14,7 @@ def parser():
     sub = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     c = sub.add_parser("reproduce", help="run the notebooks as a batch, resuming where it stopped")
-    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short, paper; NAME-half, NAME-double: the steps")
+    c.add_argument("--profile", default="auto", help="smoke, quick (default), paper-short, paper; NAME-half, -double: other steps")
     c.add_argument("--only", nargs="+", default=[], action="extend", metavar="NAME",
                    help="only these notebooks (01 is short for 01_pinhole_depth)")
     c.add_argument("--data", nargs="+", default=[], action="extend", metavar="NAME=ROOT", help="real data folders, e.g. panoptic=DIR")

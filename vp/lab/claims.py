@@ -11,7 +11,7 @@ the paper's statements, each with the claims that test it.
 
 import html
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vp.errors import InputError
 from vp.lab import results
@@ -19,23 +19,25 @@ from vp.lab.effects import Claim, Effect, bootstrap, budget, compared, measured,
 from vp.lab.statements import ALL, GEOMETRY
 
 __all__ = [
-    "ALL", "GEOMETRY", "VERDICTS", "Claim", "ClaimsTable", "Effect", "Verdict", "bootstrap", "by_budget", "by_seed", "claims_table",
+    "ALL", "GEOMETRY", "VERDICTS", "Claim", "ClaimsTable", "Effect", "Verdict", "bootstrap", "by_seed", "claims_table",
     "compared", "judge", "markdown", "measured", "number", "paired_difference", "quantity", "select", "summary", "verdicts",
 ]  # fmt: skip
 
+BUDGETS = _, FULL, _ = ("half the budget", "the full one", "twice the budget")
 HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = VERDICTS = ("holds", "fails", "inconclusive", "not run")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on rows: one of VERDICTS, the effect (None when not run), what trainings of other budgets gave (in words,
-    if there were any), and whether that changes the order."""
+    """A claim judged on rows: one of VERDICTS, the effect (None when not run), what trainings of other budgets gave (in words, "" where
+    there were none), whether that changes the order, and these effects: {"half the budget": `Effect`, "the same seeds": ..., ...}."""
 
     claim: Claim
     verdict: str
     effect: Effect | None = None
     elsewhere: str = ""
     turned: bool = False
+    others: dict = field(default_factory=dict)
 
     @property
     def label(self):
@@ -61,7 +63,7 @@ class Verdict:
     def cells(self):
         """claim, paper, ours, effect [interval] with what is claimed, verdict, data and profile, as text."""
         c, e = self.claim, self.effect
-        more = {HOLDS: c.but, FAILS: c.why, INCONCLUSIVE: c.why or c.but}.get(self.verdict)
+        more = {HOLDS: c.but, FAILS: c.why, INCONCLUSIVE: " ".join(filter(None, (c.why, c.but)))}.get(self.verdict)
         sentence = f"{c.sentence} ({c.anchor})" + (f" {more}" if more else "")
         if e is None:
             return sentence, c.paper or "–", "–", f"claimed {c.demand}", self.label, "–"
@@ -117,8 +119,8 @@ def judge(claim, rows):
     """The Verdict of one claim on rows (as `results.load` gives them): the whole interval must lie on the claimed side.
 
     Where there are rows of half or twice the budget (`effects.budget`) and their effect lies on the other side of the threshold than that
-    of the full one, the order changes with the budget: inconclusive.  Rows of nothing that was trained, or of the same training, say
-    nothing here.
+    of the full one (of the same seeds), the order changes with the budget: inconclusive.  Rows of nothing that was trained, or of the same
+    training, say nothing here.
     """
     e = claim.effect(budget(rows))
     if e is None:
@@ -133,16 +135,25 @@ def judge(claim, rows):
 
     outside = hi < low or lo > high or (lo == hi and not inside(lo, hi))
     others = _elsewhere(claim, rows, e)
-    elsewhere = ", ".join(f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in others.items())
-    turned = any(inside(o.value, o.value) != inside(e.value, e.value) for o in others.values())
+    told = {words: o for words, o in others.items() if words != FULL or o.value != e.value}  # of fewer seeds than all
+    elsewhere = ", ".join(f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in told.items())
+    turned = len({inside(o.value, o.value) for o in others.values() or (e,)}) > 1
     verdict = HOLDS if inside(lo, hi) and not turned else FAILS if outside and not turned else INCONCLUSIVE
-    return Verdict(claim, verdict, e, elsewhere, turned)
+    return Verdict(claim, verdict, e, elsewhere, turned, others)
 
 
 def _elsewhere(claim, rows, full):
-    """{"half the budget": `Effect`, "twice the budget": `Effect`} as far as there are rows of trainings of that length."""
+    """{"half the budget": `Effect`, "the full one": that of the same seeds, "twice the budget": `Effect`}, as far as there are trainings of
+    other lengths; {} if there are none."""
     found = {words: claim.effect(budget(rows, times)) for times, words in ((0.5, "half the budget"), (2.0, "twice the budget"))}
-    return {words: e for words, e in found.items() if e is not None and not math.isnan(e.value) and _retrained(e.rows, full.rows)}
+    found = {words: e for words, e in found.items() if e is not None and not math.isnan(e.value) and _retrained(e.rows, full.rows)}
+    if not found:
+        return {}
+    seeds = set.intersection(*({r["seed"] for r in e.rows} for e in found.values()))
+    same = claim.effect([r for r in budget(rows) if r["seed"] in seeds])
+    if same is None or math.isnan(same.value):
+        return {}
+    return dict(sorted({**found, FULL: same}.items(), key=lambda item: list(BUDGETS).index(item[0])))
 
 
 def _retrained(other, full):
@@ -176,15 +187,6 @@ def by_seed(rows):
             seeds = together.effect.names("seed") if together.effect else ()
             if len(seeds) > 1:
                 out.append((together, {s: judge(claim, [r for r in g if r["seed"] == s]) for s in seeds}))
-    return out
-
-
-def by_budget(rows):
-    """[(Verdict, {"half the budget": `Effect`, ...})] of each claim, profile and data source that was also trained with another budget."""
-    out = []
-    for g in grouped(rows):
-        judged = [judge(claim, g) for claim in ALL.values()]
-        out += [(v, _elsewhere(v.claim, g, v.effect)) for v in judged if v.elsewhere]
     return out
 
 

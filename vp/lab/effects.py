@@ -36,7 +36,7 @@ class Claim:
 
     effect: rows -> Effect, or None when the rows it needs are missing.  direction: ">" or "<" (than the threshold) or "within" (a pair).
     sampled: whether the effect comes from a sample (then a verdict needs an interval).  paper: the paper's numbers, as text.
-    why: shown in the ledger when it does not hold;  but: what speaks against it, shown when it holds.
+    why: shown in the ledger when it does not hold;  but: what speaks against it, shown when it holds, or may hold.
     """
 
     id: str

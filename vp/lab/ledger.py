@@ -204,7 +204,8 @@ def findings(verdicts):
         c, (_, _, ours, effect, label, data) = v.claim, v.cells()
         said = f"`{c.id}` {label}. {c.sentence} ({c.anchor}) Ours: {ours}; {effect} ({data})"
         said += f"; {v.elsewhere}" if v.elsewhere and not v.turned else ""
-        out.append(f"* {MARKS[v.verdict]} {said}. *Why:* {c.why or c.but or 'not found out.'}\n")
+        but = f" {c.but}" if c.but and v.verdict == INCONCLUSIVE else ""
+        out.append(f"* {MARKS[v.verdict]} {said}. *Why:* {c.why or 'not found out.'}{but}\n")
     return "".join(out) or "Nothing fails, nothing is inconclusive.\n"
 
 
@@ -231,8 +232,8 @@ def budgets(rows, verdicts=None):
         return f"{what}; no claim has rows of another budget, so that was not tested."
     found = f"which turned {len(turned)} of them round: {', '.join(turned)}" if turned else "which turned none of them round"
     said = f"{what}: {tested} of {len(judged)} judged claims were also trained with half or twice the steps, {found}."
-    three = [(v.claim, (*others.values(), v.effect)) for v, others in claims.by_budget(rows) if len(others) == 2]
-    half, twice, full = ([margin(claim, e[k].value) > 0 for claim, e in three].count(True) for k in range(3))
+    three = [v for v in judged if len(v.others) == 3]
+    half, full, twice = ([margin(v.claim, v.others[b].value) > 0 for v in three].count(True) for b in claims.BUDGETS)
     side = f"{half} at half of it, {full} at the full one, {twice} at twice."
     return said + (f"  On the claimed side of {len(three)} claims with all three budgets: {side}" if three else "")
 

@@ -202,15 +202,11 @@ def rows_hash(path):
 
 def read_hash(name):
     """Hash of the committed rows of others that NAME reads: all, or those of other seeds; "" where it reads none."""
-    path, rows = FOLDER / f"{name}.ipynb", ROOT / "results" / "rows"
-    if ROWS in parameters(path):
-        read = rows.glob("*.jsonl")
-    elif re.search(r"\b(g|generalization)\.by_seed\(", path.read_text()):
-        read = rows.glob("generalization_seeds.jsonl")
-    else:
-        return ""
-    others = {p.name: rows_hash(p) for p in sorted(read) if p.stem != name}
-    return hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16]
+    path = FOLDER / f"{name}.ipynb"
+    seeds = re.search(r"\b(g|generalization)\.by_seed\(", path.read_text()) and "generalization_seeds.jsonl"
+    read = sorted((ROOT / "results" / "rows").glob("*.jsonl" if ROWS in parameters(path) else seeds or "nothing"))
+    others = {p.name: rows_hash(p) for p in read if p.stem != name}
+    return hashlib.sha256(json.dumps(others).encode()).hexdigest()[:16] if others else ""
 
 
 def stale(name):

@@ -181,7 +181,7 @@ def resolve(profile="auto"):
     name = (os.environ.get("VP_PROFILE") or "quick") if profile == "auto" else profile
     whole, times = name_and_budget(name)
     if whole not in PROFILES:
-        raise InputError(f"unknown profile {name!r}", hint=f"one of {', '.join(PROFILES)}, or one with {' or '.join(BUDGETS)}: the steps")
+        raise InputError(f"unknown profile {name!r}", hint=f"one of {', '.join(PROFILES)}, or one with {' or '.join(BUDGETS)}")
     return PROFILES[whole] if times == 1 else with_budget(PROFILES[whole], name, times)
 
 
