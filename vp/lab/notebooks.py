@@ -305,7 +305,6 @@ def take(folder, todo, profile):
 def _train(todo, profile):
     """Make the trainings that these notebooks share, side by side."""
     from vp.lab import plan, reproduce
-
     jobs, key = plan.plan(profile, todo)
     nets = {s: job for s, job in jobs.items() if job["kind"] == "net"}
     failed = reproduce.run(nets, ROOT / "runs" / key, profile, os.cpu_count() or 1, reproduce.visible_gpus()) if nets else {}
