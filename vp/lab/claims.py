@@ -23,14 +23,15 @@ __all__ = [
     "compared", "judge", "markdown", "measured", "number", "paired_difference", "quantity", "select", "summary", "verdicts",
 ]  # fmt: skip
 
-BUDGETS = _, FULL, _ = ("half the budget", "the full one", "twice the budget")
+FULL = "the full one"
+BUDGETS = {"half the budget": 0.5, FULL: 1.0, "twice the budget": 2.0}  # what is said of them: times the steps
 HOLDS, FAILS, INCONCLUSIVE, NOT_RUN = VERDICTS = ("holds", "fails", "inconclusive", "not run")
 
 
 @dataclass(frozen=True)
 class Verdict:
     """A claim judged on rows: one of VERDICTS, the effect (None when not run), what trainings of other budgets gave (in words, "" where
-    there were none), whether that changes the order, and these effects: {"half the budget": `Effect`, "the same seeds": ..., ...}."""
+    there were none), whether that changes the order, and the effects by BUDGETS, {words: `Effect`}."""
 
     claim: Claim
     verdict: str
@@ -145,7 +146,7 @@ def judge(claim, rows):
 def _elsewhere(claim, rows, full):
     """{"half the budget": `Effect`, "the full one": that of the same seeds, "twice the budget": `Effect`}, as far as there are trainings of
     other lengths; {} if there are none."""
-    found = {words: claim.effect(budget(rows, times)) for times, words in ((0.5, "half the budget"), (2.0, "twice the budget"))}
+    found = {words: claim.effect(budget(rows, times)) for words, times in BUDGETS.items() if words != FULL}
     found = {words: e for words, e in found.items() if e is not None and not math.isnan(e.value) and _retrained(e.rows, full.rows)}
     if not found:
         return {}
@@ -153,7 +154,8 @@ def _elsewhere(claim, rows, full):
     same = claim.effect([r for r in budget(rows) if r["seed"] in seeds])
     if same is None or math.isnan(same.value):
         return {}
-    return dict(sorted({**found, FULL: same}.items(), key=lambda item: list(BUDGETS).index(item[0])))
+    found[FULL] = same
+    return {words: found[words] for words in BUDGETS if words in found}
 
 
 def _retrained(other, full):

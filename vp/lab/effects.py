@@ -132,14 +132,17 @@ def budget(rows, times=1.0):
     `vp reproduce --profile quick-half` repeats every training with half its steps (quick-double: twice).  Its rows decide no claim; one
     whose order they turn round is inconclusive (`claims.judge`).
     """
-    found = [r for r in rows if results.name_and_budget(r["profile"])[1] == times]
+    found = _trained(rows, times)
     return found if times == 1 else [_whole(r) for r in found]
 
 
 def preferred(rows):
     """The rows of the full budget; where there are none, those of half of it, else of twice."""
-    of = {times: [r for r in rows if results.name_and_budget(r["profile"])[1] == times] for times in (1.0, *results.BUDGETS.values())}
-    return next(filter(None, of.values()), [])
+    return next(filter(None, (_trained(rows, times) for times in (1.0, *results.BUDGETS.values()))), [])
+
+
+def _trained(rows, times):
+    return [r for r in rows if results.name_and_budget(r["profile"])[1] == times]
 
 
 def _whole(row):

@@ -24,7 +24,7 @@ PAGE = Path(__file__).with_name("estimate.html")
 
 def colour(i):
     """The same person has the same colour everywhere: by the order of the entry."""
-    return style.PEOPLE[i % len(style.PEOPLE)]
+    return style.person(i)
 
 
 def ahead(entry):

@@ -45,7 +45,7 @@ def over_truth(truth, found, camera, text, skeleton=JOINTS_15, background=None):
 
 def colours(n):
     """A colour for each of n answers."""
-    return [style.PEOPLE[i % len(style.PEOPLE)] for i in range(n)]
+    return [style.person(i) for i in range(n)]
 
 
 def _figure(truth, found, camera, skeleton):

@@ -33,6 +33,11 @@ def context():
     return mpl.rc_context(mpl.rcParamsDefault | {"backend": mpl.rcParams["backend"], "axes.prop_cycle": mpl.cycler(color=CYCLE)} | RC)
 
 
+def person(i):
+    """Colour of the i-th of several people: the same one has the same colour everywhere."""
+    return PEOPLE[i % len(PEOPLE)]
+
+
 def use():
     """The style for everything that follows (the set-up cell of a notebook)."""
     import matplotlib as mpl
