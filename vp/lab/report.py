@@ -206,7 +206,7 @@ def figure(experiment, cells):
 
 
 def _columns(labels):
-    """Columns of a legend that fits under the figure: some 88 characters, a marker taking eight."""
+    """Columns of a legend that fits over the figure: some 88 characters, a marker taking eight."""
     return max(1, min(len(labels), 88 // (8 + max(map(len, labels)))))
 
 
