@@ -41,7 +41,18 @@ def test_execute_makes_notebook_rows_and_facts_together(folder, tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"a.ipynb", "a.jsonl", "a.json"}
     assert json.loads((tmp_path / "out/a.jsonl").read_text())["value"] == 7
     assert 0 < facts["seconds"] < 60
-    assert 50 < facts["peak_mb"] < 4000
+
+
+def test_peak_memory_is_that_of_the_notebook(folder, tmp_path):
+    """In a process of its own, as a job is: what this process's other children took does not count."""
+    write(folder / "small.ipynb", "1")
+    write(folder / "large.ipynb", "x = b'x' * 10**9")
+    code = "import sys, pathlib; from vp.lab import notebooks; notebooks.FOLDER = pathlib.Path(sys.argv[1])\n"
+    code += "print(notebooks.execute(sys.argv[2], sys.argv[3])['peak_mb'])"
+    run = [subprocess.run([sys.executable, "-c", code, folder, name, tmp_path / "out"], text=True, capture_output=True) for name in ("small", "large")]
+    small, large = (int(r.stdout) for r in run)
+    assert 50 < small < 900
+    assert 900 < large < small + 1100  # 10^9 bytes are 954 MiB
 
 
 def test_unknown_parameter_is_an_error_and_nothing_is_written(folder, tmp_path):

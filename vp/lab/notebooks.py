@@ -68,7 +68,7 @@ class CellFailed(RuntimeError):
 
 
 def execute(name, out, params=None, env=None, timeout_s=1800, progress=None, grid=None, about=None):
-    """Run notebooks/NAME.ipynb into folder `out`: NAME.ipynb, NAME.jsonl (its rows) and NAME.json (seconds, peak memory).
+    """Run notebooks/NAME.ipynb into folder `out`: NAME.ipynb, NAME.jsonl (its rows) and NAME.json (seconds, `peak_mb`).
 
     params: {parameter: value}; env: further environment of the kernel; timeout_s: per cell; progress: a file told "cell/cells"; grid: those
     of the parameters that are varied, which become part of each row's `config`; about: further facts for NAME.json.
@@ -140,7 +140,7 @@ def _keep(made, kept):
 
 
 def peak_mb(whose):
-    """Peak memory in MB of this process (resource.RUSAGE_SELF) or the largest of its children (RUSAGE_CHILDREN)."""
+    """Peak memory in MiB of this process (resource.RUSAGE_SELF) or of the largest child it ever had (RUSAGE_CHILDREN)."""
     return round(resource.getrusage(whose).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
 
 
