@@ -8,6 +8,7 @@ from importlib import metadata
 from itertools import chain
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +56,7 @@ def test_environment_yml_mirrors_the_pins():
 
 
 def test_import_needs_only_numpy_torch_cv2():
-    code = "import sys, vp; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    code = "import sys; from vp import *; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
     heavy = {norm(d).replace("-", "_") for d in wanted()} | {"IPython", "pandas", "matplotlib", "scipy", "yaml"}
     allowed = {"numpy", "torch", "cv2", "opencv_python"}
@@ -67,9 +68,26 @@ def test_import_needs_only_numpy_torch_cv2():
 
 
 def test_import_takes_no_more_than_torch_plus_a_third_of_a_second():
-    code = "import torch, time; start = time.perf_counter(); import vp; print(time.perf_counter() - start)"
+    code = "import torch, time; start = time.perf_counter(); from vp import *; print(time.perf_counter() - start)"
     seconds = min(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) for _ in range(3))
     assert seconds < 0.3, f"import vp takes {seconds:.2f} s beyond torch"
+
+
+def test_a_class_of_vp_comes_when_it_is_asked_for():
+    import vp
+    from vp.camera import Camera
+
+    assert vp.Camera is Camera
+    assert set(vp.__all__) <= set(dir(vp))
+    assert [name for name in vp.__all__ if not hasattr(vp, name)] == []
+    with pytest.raises(AttributeError, match="'vp' has no attribute 'Kamera'"):
+        _ = vp.Kamera
+
+
+def test_a_process_that_computes_nothing_does_without_torch():
+    """The command line, the report and the job that executes a notebook: two seconds each."""
+    code = "import sys, vp.__main__, vp.lab.job, vp.lab.report; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
 def test_make_help_names_the_commands():

@@ -49,8 +49,8 @@ def test_peak_memory_is_that_of_the_notebook(folder, tmp_path):
     write(folder / "large.ipynb", "x = b'x' * 10**9")
     code = "import sys, pathlib; from vp.lab import notebooks; notebooks.FOLDER = pathlib.Path(sys.argv[1])\n"
     code += "print(notebooks.execute(sys.argv[2], sys.argv[3])['peak_mb'])"
-    run = [subprocess.run([sys.executable, "-c", code, folder, name, tmp_path / "out"], text=True, capture_output=True) for name in ("small", "large")]
-    small, large = (int(r.stdout) for r in run)
+    command = [sys.executable, "-c", code, folder]
+    small, large = (int(subprocess.check_output([*command, name, tmp_path / "out"], text=True)) for name in ("small", "large"))
     assert 50 < small < 900
     assert 900 < large < small + 1100  # 10^9 bytes are 954 MiB
 

@@ -22,7 +22,7 @@ from vp.lab import plan, results
 ROOT = Path(__file__).parents[1]
 PROFILE = ROOT / "workflow" / "profiles" / "slurm"
 REPRODUCE = [sys.executable, "-m", "vp", "reproduce", "--profile", "smoke"]
-ONLY = ("01_pinhole_depth", "06_human_poses", "07_agr")  # seconds each, by seed; the second wants trainings, which are jobs of their own
+ONLY = ("01_pinhole_depth", "06_human_poses")  # seconds each, by seed; the second wants trainings, which are jobs of their own
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +64,18 @@ def test_the_rows_are_those_of_a_local_run(env, tmp_path):
     where, (jobs, _) = nodes_of(env), plan.plan("smoke", ONLY, seeds=(0, 1))
     nets = [s for s, job in jobs.items() if job["kind"] == "net"]
     assert len(nets) >= 8
-    assert sum(where.values()) == len(jobs) == 6 + len(nets), "each job of the plan is one of the cluster's"
+    assert sum(where.values()) == len(jobs) == 4 + len(nets), "each job of the plan is one of the cluster's"
     assert [s for s in nets if not (tmp_path / "there" / "smoke" / f"{s}.json").exists()] == []
     assert set(where) == set(slurm.NODES), "both nodes worked"
     here = reproduce(tmp_path / "here", *chosen, "--cores", "2")
     assert here.returncode == 0, here.stdout + here.stderr
     rows = rows_of(tmp_path / "here" / "smoke")
-    assert len(rows) == 6
+    assert len(rows) == 4
     assert all(rows.values())
     assert rows_of(tmp_path / "there" / "smoke") == rows
     files = [{str(p.relative_to(tmp_path / run)) for p in (tmp_path / run / "smoke").rglob("*.ipynb")} for run in ("here", "there")]
     assert files[0] == files[1]
-    assert len(files[0]) == 6
+    assert len(files[0]) == 4
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from vp.lab import notebooks, profiles, results
+from vp.lab import notebooks, results
 from vp.lab.plan import read
 from vp.lab.watch import mark
 
@@ -35,8 +35,9 @@ def main(plan_file, stem, threads="1"):
                 _train(job["calls"], out / f"{stem}.json", int(threads), about)
             else:
                 env |= {"VP_LEDGER_ROWS": str(out)} if job["last"] and _others(out, stem) else {}
-                timeout = profiles.resolve(plan["profile"]).cell_timeout_s
-                notebooks.execute(job["notebook"], (out / stem).parent, job["params"], env, timeout, now, job["grid"], about)
+                sys.modules["rfc3987_syntax"] = None  # a second of papermill's start, for a check that no notebook needs
+                where, patience = (out / stem).parent, plan["cell_timeout_s"]
+                notebooks.execute(job["notebook"], where, job["params"], env, patience, now, job["grid"], about)
     except Exception as e:
         now.with_suffix(".error").write_text(_told(e, job))
         raise SystemExit(1) from None
@@ -62,7 +63,7 @@ def _train(calls, facts, threads, about):
     for where, *arguments in calls:
         module, function = where.split(":")
         getattr(importlib.import_module(module), function)(*arguments)
-    took, memory = round(time.time() - start, 1), notebooks.peak_mb(resource.RUSAGE_SELF)
+    took, memory = round(time.time() - start, 1), results.peak_mb(resource.RUSAGE_SELF)
     facts.parent.mkdir(parents=True, exist_ok=True)
     kept = facts.with_name(f".{facts.stem}.longest")  # Snakemake removes the facts themselves before a job runs again
     longest = max(took, read(kept).get("seconds", 0.0))

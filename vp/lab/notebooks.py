@@ -20,7 +20,7 @@ import warnings
 from pathlib import Path
 
 from vp.errors import InputError
-from vp.lab import profiles, results
+from vp.lab import results
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("VP_NOTEBOOKS") or ROOT / "notebooks").resolve()
@@ -108,7 +108,7 @@ def execute(name, out, params=None, env=None, timeout_s=1800, progress=None, gri
         _keep(work / "nb.ipynb", out / f"{name}.failed.ipynb")
         raise CellFailed(f"{name}: {type(e).__name__}: {(str(e).splitlines() or [''])[0]}") from None
     else:
-        facts = {"seconds": round(time.time() - start, 1), "peak_mb": peak_mb(resource.RUSAGE_CHILDREN)}
+        facts = {"seconds": round(time.time() - start, 1), "peak_mb": results.peak_mb(resource.RUSAGE_CHILDREN)}
         nb = json.loads((work / "nb.ipynb").read_text())
         own = [c for c in nb["cells"] if "injected-parameters" not in c["metadata"].get("tags", ())]
         about = {"source": source_hash({"cells": own}), "params": params, **(about or {})}
@@ -137,11 +137,6 @@ def _keep(made, kept):
     with contextlib.suppress(OSError, ValueError):
         json.loads(made.read_text())
         os.replace(made, kept)
-
-
-def peak_mb(whose):
-    """Peak memory in MiB of this process (resource.RUSAGE_SELF) or of the largest child it ever had (RUSAGE_CHILDREN)."""
-    return round(resource.getrusage(whose).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
 
 
 def _link(target, out):
@@ -224,9 +219,10 @@ def stale(name):
 
 def refresh(name, profile="quick"):
     """Execute NAME at `profile` with its defaults and put notebook and rows in place (offline, no widget state, no paths, no times)."""
+    from vp.lab import profiles  # torch, which the job of a notebook does without
+    timeout_s, n = profiles.resolve(profile).cell_timeout_s, threads(json.loads((FOLDER / f"{name}.ipynb").read_text()), profile)
     with tempfile.TemporaryDirectory() as out:
-        n = threads(json.loads((FOLDER / f"{name}.ipynb").read_text()), profile)
-        execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": str(n)}, timeout_s=profiles.resolve(profile).cell_timeout_s)
+        execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": str(n)}, timeout_s=timeout_s)
         _put(name, Path(out), profile)
 
 
@@ -314,6 +310,7 @@ def _train(todo, profile):
 
 def main(argv=None):
     """`make notebooks`: refresh what is stale (or all, or the named ones), or take it from a finished run."""
+    from vp.lab import profiles
     parser = argparse.ArgumentParser(description="re-execute the committed notebooks that are stale")
     parser.add_argument("names", nargs="*", help="only these")
     parser.add_argument("--all", action="store_true", help="also those that are up to date")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from vp.errors import InputError
-from vp.lab import notebooks, results, sweep
+from vp.lab import notebooks, results
 
 NETS = Path(os.environ.get("VP_NETS") or notebooks.ROOT / "workflow" / "nets.toml")
 RECORD = notebooks.ROOT / "results" / "minutes.json"  # {profile: {job without seed: seconds}} of the committed run
@@ -28,7 +28,6 @@ DATA = {  # what --data NAME=ROOT knows, and files that such a folder has; a not
     "coco": ("person_keypoints*.json",),
     "bvh": ("*.bvh",),
 }
-SWEPT = vars(sweep.Sweep()).keys()
 UNTIMED = {"net": 300.0, "notebook": 60.0}  # s, to order what was never timed; shown to nobody
 
 
@@ -48,9 +47,7 @@ def plan(profile="quick", only=(), data=(), seeds=(0,), grid=()):
         mine = {k: [_typed(v, known[k], k, path.name) for v in vs] for k, vs in values.items() if k in known}
         if values and not mine:
             continue
-        swept = {k: vs for k, vs in mine.items() if known.keys() >= SWEPT and k in SWEPT}
-        for values_of_one in itertools.product(*swept.values()):
-            sweep.Sweep(**dict(zip(swept, values_of_one)))  # refuses what it cannot do, before anything runs
+        _refuse(known, mine)
         params = {"profile": profile} if "profile" in known else {}
         params |= {f"{d}_root": root for d, root in folders.items() if f"{d}_root" in known}
         used |= {*mine, *(d for d in folders if f"{d}_root" in known)}
@@ -79,6 +76,16 @@ def plan(profile="quick", only=(), data=(), seeds=(0,), grid=()):
     for net in shared.values():  # also where another notebook wants the first one
         net["needs"] = [s for s in net["needs"] if s in shared]
     return {**shared, **jobs}, key
+
+
+def _refuse(known, varied):
+    """InputError for values that no sweep of notebook 11 can have, before anything runs."""
+    if varied:
+        from vp.lab.sweep import Sweep
+
+        names = vars(Sweep()).keys()
+        for name, value in [(k, v) for k, values in varied.items() for v in values if k in names <= known.keys()]:
+            Sweep(**{name: value})
 
 
 def _choose(only):

@@ -94,7 +94,8 @@ def run(jobs, out, profile="quick", cores=1, devices=(), retries=0, cluster=None
         order = levels(jobs, seconds(jobs, profile, out))
         jobs = {s: {**job, "priority": 1000 * round(order[s]) - i} for i, (s, job) in enumerate(jobs.items())}  # of equals the first
         first = [s for s, job in jobs.items() if not job["last"]]
-        made = {"out": str(out), "python": sys.executable, "profile": profile, "gpus": list(devices), "cluster": bool(cluster)}
+        made = {"out": str(out), "python": sys.executable, "profile": profile, "gpus": list(devices), "cluster": bool(cluster),
+                "cell_timeout_s": profiles.resolve(profile).cell_timeout_s}  # fmt: skip
         failed = {}
         for targets in (first, [s for s in jobs if s not in first]):  # what failed keeps nobody from reading the rows of the rest
             if targets:

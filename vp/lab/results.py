@@ -14,6 +14,7 @@ import json
 import math
 import os
 import reprlib
+import resource
 import subprocess
 import sys
 import time
@@ -159,6 +160,11 @@ def provenance():
     python = ".".join(map(str, sys.version_info[:3]))
     versions = {"python": python, "numpy": numpy.__version__, "torch": torch.__version__, "vp": vp.__version__}
     return {"git": _git(), "device": device, "versions": versions}
+
+
+def peak_mb(whose):
+    """Peak memory in MiB of this process (resource.RUSAGE_SELF) or of the largest child it ever had (RUSAGE_CHILDREN)."""
+    return round(resource.getrusage(whose).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2))
 
 
 def _git():
