@@ -170,6 +170,15 @@ def test_summary_is_short(three, monkeypatch):
     assert [len(line) for line in ledger.summary([]).splitlines()[:-1]] == [110]
 
 
+def test_what_another_budget_turned_is_told_in_a_word(three):
+    turned = [*made_up(steps=4), row("bad", 6.0, steps=2, profile="quick-half")]
+    for rows, last in ((made_up(steps=4), 1), (turned, 2)):
+        text, drawn = ledger.summary(rows).splitlines(), [s for _, s in texts(show.svg(ledger.lines(rows)))[1]]
+        assert [", turns" in line for line in text] == [False, rows is turned, *[False] * (len(text) - 2)]
+        assert (f"turns: {ledger.TURNS}" in text) == (f"turns: {ledger.TURNS}" in drawn) == (rows is turned)
+        assert len(text) == 3 + last
+
+
 def test_the_page_shows_failures_with_their_reason_and_what_is_missing(three, tmp_path):
     ledger.write(made_up(git="abc", time="2026-01-02T03:04:05Z"), tmp_path)
     page = (tmp_path / "claims.md").read_text()
@@ -235,9 +244,11 @@ def texts(svg):
     return root, [(t, "".join(t.itertext())) for t in root.iter(f"{SVG}text")]
 
 
-def test_the_picture_is_xml_names_all_and_nothing_overflows(three):
+@pytest.mark.parametrize("more", [[], [{"profile": "quick-half", "steps": 2}]])
+def test_the_picture_is_xml_names_all_and_nothing_overflows(three, more):
+    rows = [*made_up(steps=4), *(row("bad", 6.0, **half) for half in more)]
     wide = Statement("wide", "§9 & <x>", "W" * 90, "Says <b> & more.", "–", ("good",), "01_pinhole_depth")
-    got = ledger.lines(made_up(), statements=(*STATEMENTS, wide))
+    got = ledger.lines(rows, statements=(*STATEMENTS, wide))
     root, found = texts(show.svg(got))
     said = [s for _, s in found]
     for s in STATEMENTS:

@@ -21,6 +21,7 @@ from vp.lab.statements_paper import STATEMENTS, Statement
 
 VIRTUAL = ("computed", "none", "procedural", "twin", "universal")  # sources that nobody recorded
 MARKS = dict(zip(VERDICTS, "✔✘?–"))
+TURNS = "half or twice the steps change the order"
 HEAD = ("statement", "paper", "ours", "effect", "95 % interval", "verdict", "data", "profile", "run", "notebook")
 README = results.ROOT / "README.md"
 BLOCK = ("<!-- claims: written by `vp report` -->", "<!-- end of claims -->")
@@ -55,11 +56,11 @@ class Line:
 
     @property
     def effect(self):
-        """What decides, in short: "2.345 [2.246, 2.44], claimed > 2", or what is missing."""
+        """What decides, in short: "2.345 [2.246, 2.44], claimed > 2" (", turns": other budgets change the order), or what is missing."""
         v = self.deciding
         if v is None:
             return f"needs {self.statement.data_needed}" if self.statement.data_needed else f"no rows of {self.statement.notebook}"
-        return f"{claims.quantity(v.effect.value, v.effect.interval, '')}, claimed {v.claim.demand}"
+        return f"{claims.quantity(v.effect.value, v.effect.interval, '')}, claimed {v.claim.demand}" + ", turns" * v.turned
 
 
 # ---- judging -------------------------------------------------------------------------------------------------------------------------
@@ -129,7 +130,8 @@ def summary(rows, width=110):
     for x in ledger:
         where = f" ({x.profile}, {x.data})" if many and x.judged else ""
         out.append(short(f"{MARKS[x.verdict]} {x.verdict:12}  {x.statement.id:15} {x.statement.anchor:27} {x.effect}{where}", width))
-    return "\n".join([*out, counts(ledger)])
+    told = [f"turns: {TURNS}"] if any(x.judged and x.deciding.turned for x in ledger) else []
+    return "\n".join([*out, *told, counts(ledger)])
 
 
 def short(text, most):
