@@ -367,21 +367,41 @@ def test_without_a_network_of_our_own_or_torchvision(tmp_path, monkeypatch):
         found.detect(photo, "torchvision")
 
 
-def test_a_photo_and_our_own_network(tmp_path, monkeypatch):
+@pytest.mark.parametrize("file", [None, "mine.safetensors"])
+def test_a_photo_and_our_own_network(tmp_path, monkeypatch, file):
     from PIL import Image
 
     from vp.lab import backbone, two_d
 
-    photo, out = tmp_path / "good.png", tmp_path / "o.json"
+    photo, out, file = tmp_path / "good.png", tmp_path / "o.json", file and str(tmp_path / file)
     Image.new("RGB", (640, 480)).save(photo)
+    if file:
+        (tmp_path / "mine.safetensors").touch()
     monkeypatch.setattr(backbone, "SHIPPED", photo)  # there is one
-    monkeypatch.setattr(backbone, "load", lambda: SimpleNamespace(backbone="net"))
+    monkeypatch.setattr(backbone, "load", lambda path=None: SimpleNamespace(backbone=f"net of {path}"))
     found_there = sample(person(320, 240, 1.5)[None], skeleton=COCO_17, size=(640, 480), ids=(-1,))
-    asked = ("net", (3, 480, 640), "good.png")
+    asked = (f"net of {file}", (3, 480, 640), "good.png")
     monkeypatch.setattr(two_d, "detect", lambda net, image, name: found_there if (net, image.shape, name) == asked else None)
-    assert main(["estimate", str(photo), "--out", str(out), "--picture", str(tmp_path / "o.png")]) == 0
+    detector = ["--detector", file] if file else []
+    assert main(["estimate", str(photo), "--out", str(out), "--picture", str(tmp_path / "o.png"), *detector]) == 0
     (entry,) = json.loads(out.read_text())["images"]
     assert entry["people"][0]["root_depth_mm"] > 1000
+
+
+def test_a_detector_that_is_no_network_is_one_line_and_no_detector_is_overwritten(tmp_path, capsys):
+    from PIL import Image
+
+    photo, net = tmp_path / "good.png", tmp_path / "net.safetensors"
+    Image.new("RGB", (64, 48)).save(photo)
+    none, damaged, overwritten = "openpose: no such file (own,", "damaged, or no safetensors file", "the same file as"
+    for name, out, said in (("openpose", "o.json", none), (str(net), "o.json", damaged), (str(net), net, overwritten)):
+        net.write_text("no network")
+        assert main(["estimate", str(photo), "--out", str(tmp_path / out), "--detector", name]) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert len(error.splitlines()) == 1
+        assert net.read_text() == "no network"
+        assert not (tmp_path / "o.json").exists()
 
 
 def test_torchvision_adapter_with_a_stub(tmp_path, trained):

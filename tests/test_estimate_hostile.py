@@ -200,7 +200,7 @@ def eyes(monkeypatch, tmp_path):
 
     (tmp_path / "net").touch()
     monkeypatch.setattr(backbone, "SHIPPED", tmp_path / "net")
-    monkeypatch.setattr(backbone, "load", lambda: SimpleNamespace(backbone="net"))
+    monkeypatch.setattr(backbone, "load", lambda path=None: SimpleNamespace(backbone="net"))
     monkeypatch.setattr(two_d, "detect", detect)
     return shown
 
@@ -248,7 +248,7 @@ def test_slivers(size, tmp_path, monkeypatch):
 
     (tmp_path / "net").touch()
     monkeypatch.setattr(backbone, "SHIPPED", tmp_path / "net")
-    monkeypatch.setattr(backbone, "load", lambda: SimpleNamespace(backbone=net(QUICK)))
+    monkeypatch.setattr(backbone, "load", lambda path=None: SimpleNamespace(backbone=net(QUICK)))
     source = saved(tmp_path / "a.png", np.zeros((size[1], size[0], 3), np.uint8))
     assert main(["estimate", str(source), "--out", str(tmp_path / "o.json")]) == 0
 

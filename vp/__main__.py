@@ -77,7 +77,8 @@ def parser():
     c.add_argument("--image", metavar="NAME", help="only this image of the file")
     c.add_argument("--photo", metavar="FILE", help="the photo of the keypoints, or a folder of photos named as the images")
     c.add_argument("--size", nargs=2, type=int, metavar=("W", "H"), help="of the image, px, where nothing else says it")
-    c.add_argument("--detector", default="own", choices=("own", "torchvision"), help="who finds people in a photo")
+    c.add_argument("--detector", default="own", metavar="WHO",
+                   help="who finds people in a photo: own (default), torchvision, or FILE.safetensors of vp train --net 2d")
 
     c = sub.add_parser("report", help="tables, figures and claims from the rows at hand")
     c.add_argument("--rows", nargs="+", default=[], metavar="DIR", help="files or folders of rows (default: results/)")

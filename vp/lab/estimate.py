@@ -18,7 +18,7 @@ from vp.atomic import check_outputs, write_atomic
 from vp.camera import fit_transform, rescale
 from vp.errors import InputError
 from vp.lab import guess_camera, models
-from vp.lab.found import find_people
+from vp.lab.found import DETECTORS, find_people
 from vp.lab.infer import WITHIN_PX, infer
 from vp.nets.ren import Candidates
 from vp.skeleton import JOINTS_15, map_joints
@@ -293,7 +293,7 @@ def main(source, out=None, camera=None, focal=None, pitch=None, height=None, wei
     for name, value, low, high in (("--focal", focal, 1.0, 1e6), ("--pitch", pitch, -89.0, 89.0), ("--height", height, 1.0, 1e6)):
         if value is not None and not low <= value <= high:
             raise InputError(f"{value:g}", name, f"between {low:g} and {high:g}")
-    check_outputs({"--out": out, "--picture": picture, "--html": page}, (source, photo, camera, weights))
+    check_outputs({"--out": out, "--picture": picture, "--html": page}, (source, photo, camera, weights, *{detector} - DETECTORS))
     given, told = (None, []) if camera is None else _told(camera)
     if given is not None and focal is not None:
         raise InputError("the camera file has a focal length", "--focal", "leave one of the two out")

@@ -13,6 +13,7 @@ from vp.skeleton import COCO_17
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 KEYPOINTS = 20_000  # people and images of one call: more would take hours and gigabytes
 LARGEST = 80_000_000  # pixels of a photo: more is refused before it is decoded
+DETECTORS = {"own", "torchvision"}  # who finds people in a photo; any other name is a file of a 2D network
 PERSON = 0.5  # least score of a person of torchvision's detector
 
 
@@ -39,7 +40,7 @@ def find_people(source, photo=None, size=None, image=None, detector="own", fallb
     """Samples with 2D joints, each with `size` and, where it is at hand, `image`.  InputError: see the module.
 
     source: keypoint file or folder, or a photo;  photo: a photo, or a folder of them named as the images are;  size: (w, h) px;  image:
-    name or id of the one image that is wanted;  detector: "own" or "torchvision", for photos;  fallback: (w, h) px of an image of which
+    name or id of the one image that is wanted;  detector: see `detect`, for photos;  fallback: (w, h) px of an image of which
     nothing else says it.
     """
     source = Path(source)
@@ -118,16 +119,20 @@ def _photo_of(photo, sample, n):
 def detect(photo, detector="own"):
     """A Sample of the people that a network finds in a photo.
 
-    "own": the shipped 2D network;  "torchvision": its Keypoint R-CNN, of the extra `detector`.  InputError says what is missing.
+    "own": the shipped 2D network, or the file of another one;  "torchvision": its Keypoint R-CNN, of the extra `detector`.
+    InputError says what is missing.
     """
     if detector == "torchvision":
         return torchvision_people(photo)
     from vp.lab import backbone, two_d
 
-    if not backbone.SHIPPED.is_file():
+    if detector == "own" and not backbone.SHIPPED.is_file():
         hint = "give keypoints of any detector, or --detector torchvision"
         raise InputError("photos need the 2D network that comes with the weights, and it is missing", photo, hint)
-    return two_d.detect(backbone.load().backbone, _pixels(photo), name=Path(photo).name)
+    if detector != "own" and not Path(detector).is_file():
+        raise InputError("no such file", f"--detector {detector[:200]}", "own, torchvision, or a file of vp train --net 2d")
+    network = backbone.load(None if detector == "own" else detector).backbone
+    return two_d.detect(network, _pixels(photo), name=Path(photo).name)
 
 
 def torchvision_people(photo, load=None):
