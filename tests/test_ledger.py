@@ -210,6 +210,10 @@ def test_half_budgets_are_counted_by_claims(three):
     all_three = ledger.budgets([*whole, row("good", 3.0, **half), row("bad", 2.0, **half), *twice])
     assert "On the claimed side of 2 claims with all three budgets: 0 at half of it, 1 at the full one, 2 at twice." in all_three
     short = claims.verdicts([*whole, row("bad", 0.5, **half)])
+    assert "*Why:* It is small.\n" in ledger.findings(short), "no order depends on the budget"
+    turned = claims.verdicts([*whole, row("bad", 6.0, **half)])
+    told = "It is small.  The order depends on the budget: 6 mm at half the budget, 3 mm at the full one.\n"
+    assert told in ledger.findings(turned)
     assert "; 0.5 mm at half the budget. *Why:*" in ledger.findings(short), "what another budget gave stands there also where it agrees"
     assert "only rows of another budget" in ledger.budgets([row("good", 6.0, **half)])
 

@@ -207,8 +207,15 @@ def findings(verdicts):
         said = f"`{c.id}` {label}. {c.sentence} ({c.anchor}) Ours: {ours}; {effect} ({data})"
         said += f"; {v.elsewhere}" if v.elsewhere and not v.turned else ""
         but = f" {c.but}" if c.but and v.verdict == INCONCLUSIVE else ""
-        out.append(f"* {MARKS[v.verdict]} {said}. *Why:* {c.why or 'not found out.'}{but}\n")
+        out.append(f"* {MARKS[v.verdict]} {said}. *Why:* {_why(v)}{but}\n")
     return "".join(out) or "Nothing fails, nothing is inconclusive.\n"
+
+
+def _why(v):
+    """What was found out: the claim's own words, and of an order that changes with the budget the numbers that were compared."""
+    by_budget = ", ".join(f"{e.ours} at {words}" for words, e in v.others.items())
+    said = (v.claim.why, f"The order depends on the budget: {by_budget}." if v.turned and v.others else "")
+    return "  ".join(filter(None, said)) or "not found out."
 
 
 def reservations(verdicts):
