@@ -10,7 +10,7 @@ import time
 import nbformat
 import pytest
 
-from vp.lab import notebooks, plan, reproduce, results, watch
+from vp.lab import notebooks, plan, profiles, reproduce, results, watch
 from vp.lab.job import gpu
 
 VP = [sys.executable, "-m", "vp", "reproduce", "--profile", "smoke"]
@@ -64,6 +64,8 @@ def test_a_grid_leaves_rows_that_do_not_collapse(folder, tmp_path):
     assert sorted(r["value"] for r in rows) == [1, 2, 5]
     assert len({r["config"] for r in rows}) == 3
     assert [r["config"].partition(" ")[::2] for r in rows] == [(results.config_hash(None), f"value={r['value']}") for r in rows]
+    planned = json.loads((out / "plan.json").read_text())
+    assert planned["cell_timeout_s"] == profiles.resolve("smoke").cell_timeout_s
     again = run(tmp_path, "--grid", "value=2,7")
     assert "value=2/a: " not in again.stdout, "a finished one ran again"
     assert sorted(r["value"] for r in results.load(out)) == [1, 2, 5, 7]

@@ -78,6 +78,7 @@ def test_a_class_of_vp_comes_when_it_is_asked_for():
     from vp.camera import Camera
 
     assert vp.Camera is Camera
+    assert vp.camera.Camera is Camera
     assert set(vp.__all__) <= set(dir(vp))
     assert [name for name in vp.__all__ if not hasattr(vp, name)] == []
     with pytest.raises(AttributeError, match="'vp' has no attribute 'Kamera'"):

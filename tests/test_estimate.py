@@ -394,14 +394,22 @@ def test_a_detector_that_is_no_network_is_one_line_and_no_detector_is_overwritte
     photo, net = tmp_path / "good.png", tmp_path / "net.safetensors"
     Image.new("RGB", (64, 48)).save(photo)
     none, damaged, overwritten = "openpose: no such file (own,", "damaged, or no safetensors file", "the same file as"
-    for name, out, said in (("openpose", "o.json", none), (str(net), "o.json", damaged), (str(net), net, overwritten)):
+    for name, out, said in (("openpose", "o.json", none), ("bad\nname", "o.json", "bad?name"), ("x" * 5000, "o.json", "xxx..."),
+                            (".", "o.json", "no such file"), (str(net), "o.json", damaged), (str(net), net, overwritten)):
         net.write_text("no network")
         assert main(["estimate", str(photo), "--out", str(tmp_path / out), "--detector", name]) == 2
         error = capsys.readouterr().err
         assert said in error
         assert len(error.splitlines()) == 1
         assert net.read_text() == "no network"
+        assert error.isprintable() or error[:-1].isprintable()
         assert not (tmp_path / "o.json").exists()
+
+
+def test_keypoints_need_no_detector(tmp_path, capsys):
+    (keypoints := tmp_path / "k.json").write_text("[]")
+    assert main(["estimate", str(keypoints), "--out", str(tmp_path / "o.json"), "--detector", "mine.safetensors"]) == 2
+    assert "--detector mine.safetensors: keypoints need no detector (leave it out" in capsys.readouterr().err
 
 
 def test_torchvision_adapter_with_a_stub(tmp_path, trained):

@@ -174,8 +174,9 @@ def test_what_another_budget_turned_is_told_in_a_word(three):
     turned = [*made_up(steps=4), row("bad", 6.0, steps=2, profile="quick-half")]
     for rows, last in ((made_up(steps=4), 1), (turned, 2)):
         text, drawn = ledger.summary(rows).splitlines(), [s for _, s in texts(show.svg(ledger.lines(rows)))[1]]
-        assert [", turns" in line for line in text] == [False, rows is turned, *[False] * (len(text) - 2)]
-        assert (f"turns: {ledger.TURNS}" in text) == (f"turns: {ledger.TURNS}" in drawn) == (rows is turned)
+        assert [ledger.TURNED in line for line in text] == [False, rows is turned, False, *[True] * (rows is turned), False]
+        legend = f"{ledger.TURNED} {ledger.TURNS}"
+        assert (f"{legend} of the threshold" in text) == (legend in drawn) == (rows is turned)
         assert len(text) == 3 + last
 
 
@@ -211,8 +212,8 @@ def test_half_budgets_are_counted_by_claims(three):
     assert "On the claimed side of 2 claims with all three budgets: 0 at half of it, 1 at the full one, 2 at twice." in all_three
     short = claims.verdicts([*whole, row("bad", 0.5, **half)])
     assert "*Why:* It is small.\n" in ledger.findings(short), "no order depends on the budget"
-    turned = claims.verdicts([*whole, row("bad", 6.0, **half)])
-    told = "It is small.  The order depends on the budget: 6 mm at half the budget, 3 mm at the full one.\n"
+    turned = claims.verdicts([*made_up(steps=4, seed=0), *made_up(steps=4, seed=1), row("bad", 6.0, seed=0, **half)])
+    told = "It is small.  The side of the threshold depends on the budget (seed 0): 6 mm at half the budget, 3 mm at the full one.\n"
     assert told in ledger.findings(turned)
     assert "; 0.5 mm at half the budget. *Why:*" in ledger.findings(short), "what another budget gave stands there also where it agrees"
     assert "only rows of another budget" in ledger.budgets([row("good", 6.0, **half)])

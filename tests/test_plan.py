@@ -82,6 +82,8 @@ def test_bad_grids(folder, grid, message):
 def test_values_that_no_sweep_can_have_are_refused_before_anything_runs(grid, message):
     with pytest.raises(InputError, match=message):
         plan.plan("smoke", only=["11"], grid=[grid])
+    with pytest.raises(InputError, match=message):
+        plan.plan("smoke", only=["11"], grid=["scenes=0,50", grid])
 
 
 def test_state_depends_on_what_the_code_reads(folder, monkeypatch):

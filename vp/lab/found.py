@@ -52,6 +52,8 @@ def find_people(source, photo=None, size=None, image=None, detector="own", fallb
         photo_size(source)
         samples = [detect(source, detector)]
         photo = source
+    elif detector != "own":
+        raise InputError("keypoints need no detector", f"--detector {printable(detector)}", "leave it out, or give a photo")
     else:
         samples = read_detections(source)
     if image is not None:
@@ -127,10 +129,10 @@ def detect(photo, detector="own"):
     from vp.lab import backbone, two_d
 
     if detector == "own" and not backbone.SHIPPED.is_file():
-        hint = "give keypoints of any detector, or --detector torchvision"
+        hint = "give keypoints of any detector, or --detector with torchvision or a file of vp train --net 2d"
         raise InputError("photos need the 2D network that comes with the weights, and it is missing", photo, hint)
-    if detector != "own" and not Path(detector).is_file():
-        raise InputError("no such file", f"--detector {detector[:200]}", "own, torchvision, or a file of vp train --net 2d")
+    if detector != "own" and not (_exists(Path(detector)) and Path(detector).is_file()):
+        raise InputError("no such file", f"--detector {printable(detector)}", "own, torchvision, or a file of vp train --net 2d")
     network = backbone.load(None if detector == "own" else detector).backbone
     return two_d.detect(network, _pixels(photo), name=Path(photo).name)
 

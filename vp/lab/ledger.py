@@ -21,7 +21,7 @@ from vp.lab.statements_paper import STATEMENTS, Statement
 
 VIRTUAL = ("computed", "none", "procedural", "twin", "universal")  # sources that nobody recorded
 MARKS = dict(zip(VERDICTS, "✔✘?–"))
-TURNS = "half or twice the steps change the order"
+TURNED, TURNS = "⇄", "half or twice the steps change the side"  # of the threshold
 HEAD = ("statement", "paper", "ours", "effect", "95 % interval", "verdict", "data", "profile", "run", "notebook")
 README = results.ROOT / "README.md"
 BLOCK = ("<!-- claims: written by `vp report` -->", "<!-- end of claims -->")
@@ -56,11 +56,11 @@ class Line:
 
     @property
     def effect(self):
-        """What decides, in short: "2.345 [2.246, 2.44], claimed > 2" (", turns": other budgets change the order), or what is missing."""
+        """What decides, in short: "2.345 [2.246, 2.44], claimed > 2", after TURNED if other budgets turn it, or what is missing."""
         v = self.deciding
         if v is None:
             return f"needs {self.statement.data_needed}" if self.statement.data_needed else f"no rows of {self.statement.notebook}"
-        return f"{claims.quantity(v.effect.value, v.effect.interval, '')}, claimed {v.claim.demand}" + ", turns" * v.turned
+        return f"{TURNED} " * v.turned + f"{claims.quantity(v.effect.value, v.effect.interval, '')}, claimed {v.claim.demand}"
 
 
 # ---- judging -------------------------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def summary(rows, width=110):
     for x in ledger:
         where = f" ({x.profile}, {x.data})" if many and x.judged else ""
         out.append(short(f"{MARKS[x.verdict]} {x.verdict:12}  {x.statement.id:15} {x.statement.anchor:27} {x.effect}{where}", width))
-    told = [f"turns: {TURNS}"] if any(x.judged and x.deciding.turned for x in ledger) else []
+    told = [f"{TURNED} {TURNS} of the threshold"] if any(x.judged and x.deciding.turned for x in ledger) else []
     return "\n".join([*out, *told, counts(ledger)])
 
 
@@ -212,9 +212,11 @@ def findings(verdicts):
 
 
 def _why(v):
-    """What was found out: the claim's own words, and of an order that changes with the budget the numbers that were compared."""
-    by_budget = ", ".join(f"{e.ours} at {words}" for words, e in v.others.items())
-    said = (v.claim.why, f"The order depends on the budget: {by_budget}." if v.turned and v.others else "")
+    """What was found out: the claim's own words, and of one that other budgets turn the numbers that were compared, on the same seeds."""
+    seeds = next(iter(v.others.values())).names("seed") if v.others else ()
+    same = f" (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})" if seeds else ""
+    by_budget = ", ".join(f"{e.ours} at {words}" for words, e in v.others.items()) or v.elsewhere
+    said = (v.claim.why, f"The side of the threshold depends on the budget{same}: {by_budget}." if v.turned else "")
     return "  ".join(filter(None, said)) or "not found out."
 
 

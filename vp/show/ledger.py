@@ -11,7 +11,7 @@ from html import escape
 
 import numpy as np
 
-from vp.lab.ledger import TURNS, VERDICTS, counts, short, span
+from vp.lab.ledger import TURNED, TURNS, VERDICTS, counts, short, span
 from vp.show import style
 from vp.show.style import BLUE, ORANGE, SKY, VERMILLION
 
@@ -71,7 +71,7 @@ def _legend(ledger):
         f'<text class="f-soft" x="{EFFECT_X}" y="50">effect [95 % interval], what is claimed</text>\n',
     ]
     if any(line.judged and line.deciding.turned for line in ledger):
-        out.append(f'<text class="f-soft" x="{EFFECT_X}" y="68">turns: {TURNS}</text>\n')
+        out.append(f'<text class="f-soft" x="{EFFECT_X}" y="68">{TURNED} {TURNS}</text>\n')
     return "".join(out)
 
 
