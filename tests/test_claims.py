@@ -65,14 +65,14 @@ def test_bootstrap_agrees_with_all_resamples(values, clusters, seeds):
 def test_bootstrap_draws_as_a_plain_loop_does(several):
     g = np.random.default_rng(5)
     values, clusters, seeds = g.normal(300, 100, 90), g.integers(30, size=90), g.integers(several, size=90)
-    dice, means = rng(), []
-    for _ in range(300):
-        drawn = []
-        for s in dice.integers(several, size=several):
-            names = np.unique(clusters[seeds == s])
-            chosen = dice.integers(len(names), size=len(names))
-            drawn.append(np.concatenate([values[(seeds == s) & (clusters == names[c])] for c in chosen]).mean())
-        means.append(np.mean(drawn))
+    dice, means = rng(), np.zeros(300)
+    picked = dice.integers(several, size=(300, several))
+    for s in range(several):
+        names = np.unique(clusters[seeds == s])
+        for d, times in enumerate((picked == s).sum(1)):
+            for _ in range(times):
+                chosen = dice.integers(len(names), size=len(names))
+                means[d] += np.concatenate([values[(seeds == s) & (clusters == names[c])] for c in chosen]).mean() / several
     assert bootstrap(values, clusters, seeds, rng(), draws=300) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12)
 
 

@@ -176,15 +176,11 @@ def bootstrap(values, clusters, seeds, rng, draws=2000, statistic=None):
         counts.append(np.bincount(where, minlength=len(names)))
     if sum(map(len, counts)) < 2:
         return None
-    drawn = [[] for _ in sums]  # per seed: the number of the draw and the clusters drawn
-    for d in range(draws):
-        for s in rng.integers(len(sums), size=len(sums)):
-            drawn[s].append((d, rng.integers(len(counts[s]), size=len(counts[s]))))
-    means = np.zeros((draws, values.shape[1]))
-    for total, count, some in zip(sums, counts, drawn):
-        if some:
-            d, c = map(np.array, zip(*some))
-            np.add.at(means, d, total[c].sum(1) / count[c].sum(1)[:, None] / len(sums))
+    picked, means = rng.integers(len(sums), size=(draws, len(sums))), np.zeros((draws, values.shape[1]))  # seeds of each draw, its mean
+    for s, (total, count) in enumerate(zip(sums, counts)):
+        d = np.repeat(np.arange(draws), (picked == s).sum(1))  # draws with this seed, as often as it was picked
+        c = rng.integers(len(count), size=(len(d), len(count)))
+        np.add.at(means, d, total[c].sum(1) / count[c].sum(1)[:, None] / len(sums))
     lo, hi = np.percentile(means[:, 0] if statistic is None else statistic(means), [2.5, 97.5])
     return float(lo), float(hi)
 
