@@ -264,8 +264,8 @@ def test_halves_are_judged_with_the_whole_of_their_profile(monkeypatch):
     assert (v.verdict, v.elsewhere != "") == ("inconclusive", True)
     assert v.effect.names("profile") == ("quick",)
     ((together, by_seed),) = claims.by_seed(rows)
-    assert together.verdict == "inconclusive"
-    assert {s: (x.verdict, x.elsewhere != "") for s, x in by_seed.items()} == {0: ("inconclusive", True), 1: ("holds", False)}
+    assert (together.verdict, together.elsewhere) == ("holds", ""), "seeds are compared at the full budget, which each has"
+    assert {s: (x.verdict, x.elsewhere) for s, x in by_seed.items()} == {0: ("holds", ""), 1: ("holds", "")}
     other = [*trained(100.0, 80.0, **FULL), *trained(100.0, 110.0, **HALF | {"profile": "paper-half"})]
     assert [(v.verdict, v.elsewhere) for v in claims.verdicts(other)] == [("holds", "")], "another profile's half is none of this one"
 
@@ -297,7 +297,7 @@ def test_budgets_are_compared_on_the_same_seeds():
     v = judge(REN, rows + trained(100.0, 90.0, **HALF))
     assert v.effect.value == pytest.approx(10.0)
     assert not v.turned
-    assert v.elsewhere == "-10 [-10, -10] mm at half the budget, -20 [-20, -20] mm at the full one"
+    assert v.elsewhere == "-10 [-10, -10] mm at half the budget, -20 [-20, -20] mm at the full one (seed 0)"
     assert judge(REN, rows + trained(100.0, 110.0, **HALF)).turned
 
 

@@ -137,7 +137,9 @@ def judge(claim, rows):
     outside = hi < low or lo > high or (lo == hi and not inside(lo, hi))
     others = _elsewhere(claim, rows, e)
     told = {words: o for words, o in others.items() if words != FULL or o.value != e.value}  # of fewer seeds than all
-    elsewhere = ", ".join(f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in told.items())
+    seeds = next(iter(told.values())).names("seed") if told else ()
+    same = f" (seed {', '.join(map(str, seeds))})" if seeds and set(seeds) < set(e.names("seed")) else ""
+    elsewhere = ", ".join(f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in told.items()) + same
     turned = len({inside(o.value, o.value) for o in others.values() or (e,)}) > 1
     verdict = HOLDS if inside(lo, hi) and not turned else FAILS if outside and not turned else INCONCLUSIVE
     return Verdict(claim, verdict, e, elsewhere, turned, others)
@@ -181,14 +183,15 @@ def verdicts(rows):
 
 
 def by_seed(rows):
-    """[(Verdict on all seeds, {seed: Verdict on that seed alone})] of the claims with rows of several seeds."""
+    """[(Verdict on all seeds, {seed: Verdict on that seed alone})] of the claims with rows of several seeds; of the full budget alone,
+    since not each seed was trained with others."""
     out = []
     for claim in ALL.values():
         for g in grouped(rows):
-            together = judge(claim, g)
+            together = judge(claim, budget(g))
             seeds = together.effect.names("seed") if together.effect else ()
             if len(seeds) > 1:
-                out.append((together, {s: judge(claim, [r for r in g if r["seed"] == s]) for s in seeds}))
+                out.append((together, {s: judge(claim, [r for r in budget(g) if r["seed"] == s]) for s in seeds}))
     return out
 
 

@@ -214,7 +214,7 @@ def findings(verdicts):
 def _why(v):
     """What was found out: the claim's own words, and of one that other budgets turn the numbers that were compared, on the same seeds."""
     seeds = next(iter(v.others.values())).names("seed") if v.others else ()
-    same = f" (seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))})" if seeds else ""
+    same = f" (seed {', '.join(map(str, seeds))})" if seeds else ""
     by_budget = ", ".join(f"{e.ours} at {words}" for words, e in v.others.items()) or v.elsewhere
     said = (v.claim.why, f"The side of the threshold depends on the budget{same}: {by_budget}." if v.turned else "")
     return "  ".join(filter(None, said)) or "not found out."
@@ -242,7 +242,9 @@ def budgets(rows, verdicts=None):
     if not tested:
         return f"{what}; no claim has rows of another budget, so that was not tested."
     found = f"which turned {len(turned)} of them round: {', '.join(turned)}" if turned else "which turned none of them round"
-    said = f"{what}: {tested} of {len(judged)} judged claims were also trained with half or twice the steps, {found}."
+    seeds = sorted({s for v in judged for e in v.others.values() for s in e.names("seed")})
+    on = f" (seed {', '.join(map(str, seeds))})" if seeds else ""
+    said = f"{what}: {tested} of {len(judged)} judged claims were also trained with half or twice the steps{on}, {found}."
     three = [v for v in judged if len(v.others) == 3]
     half, full, twice = ([margin(v.claim, v.others[b].value) > 0 for v in three].count(True) for b in claims.BUDGETS)
     side = f"{half} at half of it, {full} at the full one, {twice} at twice."

@@ -25,8 +25,9 @@ IMAGES = {
               "box, calibrated on the training scenes (MuPoTS' twin).",
               compared({"method": "REN+PEN"}, {"method": "box size"}, experiment="chain", metric="mrpe_z", train="AGR: image",
                        test="mupots"), 0.0, "<", "mm",
-              why="The loss is the 2D network's: from AGR with the noise of training the same second stage errs less than half as much as "
-                  "the box size does; the joints other than the root cost most (notebook 08)."),
+              why="Seeds do not agree (notebook 15, section 5).  What keeps the method from being far better is the 2D network: from AGR "
+                  "with the noise of training the same second stage errs less than half as much as the box size does; the joints other "
+                  "than the root cost most (notebook 08)."),
         Claim("agr-images-mean", "ours", "From pictures, it is better than placing everybody at the mean depth of the training scenes "
               "(COCO's twin, cameras of any height and pitch).",
               compared({"method": "REN+PEN"}, {"method": "mean depth"}, experiment="chain", metric="mrpe_z", train="AGR: image",
