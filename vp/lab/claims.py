@@ -138,11 +138,16 @@ def judge(claim, rows):
     others = _elsewhere(claim, rows, e)
     told = {words: o for words, o in others.items() if words != FULL or o.value != e.value}  # of fewer seeds than all
     seeds = next(iter(told.values())).names("seed") if told else ()
-    same = f" (seed {', '.join(map(str, seeds))})" if seeds and set(seeds) < set(e.names("seed")) else ""
-    elsewhere = ", ".join(f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in told.items()) + same
+    fewer = of_seeds(seeds) if set(seeds) < set(e.names("seed")) else ""
+    elsewhere = ", ".join(f"{quantity(o.value, o.interval, claim.unit)} at {words}" for words, o in told.items()) + fewer
     turned = len({inside(o.value, o.value) for o in others.values() or (e,)}) > 1
     verdict = HOLDS if inside(lo, hi) and not turned else FAILS if outside and not turned else INCONCLUSIVE
     return Verdict(claim, verdict, e, elsewhere, turned, others)
+
+
+def of_seeds(seeds):
+    """" (seed 0)", " (seed 0, 1)", or "" of none."""
+    return f" (seed {', '.join(map(str, seeds))})" if seeds else ""
 
 
 def _elsewhere(claim, rows, full):
@@ -187,11 +192,11 @@ def by_seed(rows):
     since not each seed was trained with others."""
     out = []
     for claim in ALL.values():
-        for g in grouped(rows):
-            together = judge(claim, budget(g))
+        for g in map(budget, grouped(rows)):
+            together = judge(claim, g)
             seeds = together.effect.names("seed") if together.effect else ()
             if len(seeds) > 1:
-                out.append((together, {s: judge(claim, [r for r in budget(g) if r["seed"] == s]) for s in seeds}))
+                out.append((together, {s: judge(claim, [r for r in g if r["seed"] == s]) for s in seeds}))
     return out
 
 

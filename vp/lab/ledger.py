@@ -55,6 +55,11 @@ class Line:
         return (self.deciding.label if self.deciding else NOT_RUN) + some
 
     @property
+    def turned(self):
+        """Whether other budgets turn what decides."""
+        return bool(self.judged) and self.deciding.turned
+
+    @property
     def effect(self):
         """What decides, in short: "2.345 [2.246, 2.44], claimed > 2", after TURNED if other budgets turn it, or what is missing."""
         v = self.deciding
@@ -130,7 +135,7 @@ def summary(rows, width=110):
     for x in ledger:
         where = f" ({x.profile}, {x.data})" if many and x.judged else ""
         out.append(short(f"{MARKS[x.verdict]} {x.verdict:12}  {x.statement.id:15} {x.statement.anchor:27} {x.effect}{where}", width))
-    told = [f"{TURNED} {TURNS} of the threshold"] if any(x.judged and x.deciding.turned for x in ledger) else []
+    told = [f"{TURNED} {TURNS} of the threshold"] if any(x.turned for x in ledger) else []
     return "\n".join([*out, *told, counts(ledger)])
 
 
@@ -214,9 +219,8 @@ def findings(verdicts):
 def _why(v):
     """What was found out: the claim's own words, and of one that other budgets turn the numbers that were compared, on the same seeds."""
     seeds = next(iter(v.others.values())).names("seed") if v.others else ()
-    same = f" (seed {', '.join(map(str, seeds))})" if seeds else ""
     by_budget = ", ".join(f"{e.ours} at {words}" for words, e in v.others.items()) or v.elsewhere
-    said = (v.claim.why, f"The side of the threshold depends on the budget{same}: {by_budget}." if v.turned else "")
+    said = (v.claim.why, f"The side of the threshold depends on the budget{claims.of_seeds(seeds)}: {by_budget}." if v.turned else "")
     return "  ".join(filter(None, said)) or "not found out."
 
 
@@ -242,8 +246,7 @@ def budgets(rows, verdicts=None):
     if not tested:
         return f"{what}; no claim has rows of another budget, so that was not tested."
     found = f"which turned {len(turned)} of them round: {', '.join(turned)}" if turned else "which turned none of them round"
-    seeds = sorted({s for v in judged for e in v.others.values() for s in e.names("seed")})
-    on = f" (seed {', '.join(map(str, seeds))})" if seeds else ""
+    on = claims.of_seeds(sorted({s for v in judged for e in v.others.values() for s in e.names("seed")}))
     said = f"{what}: {tested} of {len(judged)} judged claims were also trained with half or twice the steps{on}, {found}."
     three = [v for v in judged if len(v.others) == 3]
     half, full, twice = ([margin(v.claim, v.others[b].value) > 0 for v in three].count(True) for b in claims.BUDGETS)

@@ -220,6 +220,7 @@ def stale(name):
 def refresh(name, profile="quick"):
     """Execute NAME at `profile` with its defaults and put notebook and rows in place (offline, no widget state, no paths, no times)."""
     from vp.lab import profiles  # torch, which the job of a notebook does without
+
     timeout_s, n = profiles.resolve(profile).cell_timeout_s, threads(json.loads((FOLDER / f"{name}.ipynb").read_text()), profile)
     with tempfile.TemporaryDirectory() as out:
         execute(name, out, env={"VP_PROFILE": profile, "OMP_NUM_THREADS": str(n)}, timeout_s=timeout_s)
@@ -301,6 +302,7 @@ def take(folder, todo, profile):
 def _train(todo, profile):
     """Make the trainings that these notebooks share, side by side."""
     from vp.lab import plan, reproduce
+
     jobs, key = plan.plan(profile, todo)
     nets = {s: job for s, job in jobs.items() if job["kind"] == "net"}
     failed = reproduce.run(nets, ROOT / "runs" / key, profile, os.cpu_count() or 1, reproduce.visible_gpus()) if nets else {}
@@ -311,6 +313,7 @@ def _train(todo, profile):
 def main(argv=None):
     """`make notebooks`: refresh what is stale (or all, or the named ones), or take it from a finished run."""
     from vp.lab import profiles
+
     parser = argparse.ArgumentParser(description="re-execute the committed notebooks that are stale")
     parser.add_argument("names", nargs="*", help="only these")
     parser.add_argument("--all", action="store_true", help="also those that are up to date")

@@ -21,7 +21,7 @@ from vp.lab.effects import stack
 LINE = ("method", "train", "profile", "poses", "cameras", "images", "steps", "config")  # what makes a line of a table
 CELL = ("test", "metric", "unit")  # what makes a column
 LEGEND = ("In round brackets: the paper's number; ± standard deviation over seeds; [lo, hi] 95 % interval (of several seeds: over seeds, "
-          "and over scenes where rows keep each person's error).  Without ±: one seed, of which a table may hold a mean.")  # fmt: skip
+          "and over scenes where rows keep each person's error).  Without ±: one seed, where another table may average.")  # fmt: skip
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8A8A8A")  # safe for colour-blind readers
 MARKERS = "os^vPX*><"  # one more than colours, so that 72 pairs differ; the open diamond is the paper's
 MOST = 8  # test sets that a figure tells apart by colour and marker; of more, each is a line

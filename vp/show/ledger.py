@@ -70,7 +70,7 @@ def _legend(ledger):
         '<text class="f-soft" x="14" y="68">Bars: 95 % intervals, each to its own scale; thick decides</text>\n',
         f'<text class="f-soft" x="{EFFECT_X}" y="50">effect [95 % interval], what is claimed</text>\n',
     ]
-    if any(line.judged and line.deciding.turned for line in ledger):
+    if any(line.turned for line in ledger):
         out.append(f'<text class="f-soft" x="{EFFECT_X}" y="68">{TURNED} {TURNS}</text>\n')
     return "".join(out)
 
